@@ -1,0 +1,53 @@
+/*
+ * stream - a connected socket (TCP, unix) or pipe: bytes in, bytes out.
+ *
+ * Reads and writes go straight to the system; the poll of the loop is only
+ * joined when there is something to wait for, so a connection that is read,
+ * answered and closed in one go never enters it. The poll is left before the
+ * descriptor is closed: a passed descriptor may live on in another process,
+ * and its registration would too (reference: epoll(7), questions 6 and 9).
+ *
+ * All of a stream's callbacks may close it.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "loop/loop.h"
+
+struct stream;
+
+struct stream_events {
+	/* In the loop's scratch memory: good until the callback returns. */
+	void (*on_bytes)(void *owner, const uint8_t *bytes, size_t length);
+	/* 0: the peer has sent its end. Negative: an error, reading or
+	 * writing; the stream can only be closed. At most once. */
+	void (*on_end)(void *owner, int error);
+	/* What was queued has been written. */
+	void (*on_written)(void *owner);
+};
+
+/* Takes `descriptor` over, which must be non-blocking. Not reading yet. */
+struct stream *stream_open(struct loop *loop, int descriptor,
+			   const struct stream_events *events, void *owner);
+/* Drops what is queued. */
+void stream_close(struct stream *stream);
+
+int stream_descriptor(const struct stream *stream);
+
+/* Reads once, at once: for a descriptor that probably has bytes waiting. Calls
+ * back as from the loop. The stream may be gone afterwards. */
+void stream_read_now(struct stream *stream);
+void stream_start_reading(struct stream *stream);
+void stream_stop_reading(struct stream *stream);
+
+/* Writes what goes at once and queues the rest (copied). False: something is
+ * queued, on_written follows. An error comes by on_end, later. */
+bool stream_write(struct stream *stream, const struct iovec *parts,
+		  size_t count);
+size_t stream_queued_bytes(const struct stream *stream);
+
+/* Sends the end after what is queued. */
+void stream_shutdown(struct stream *stream);
