@@ -425,6 +425,25 @@ const char *expect(struct process *process, const char *pattern, ...)
 	return expect_pattern(process, text);
 }
 
+void expect_in_order(struct process *process, ...)
+{
+	va_list patterns;
+	const char *pattern;
+	const char *before = NULL;
+
+	va_start(patterns, process);
+	while ((pattern = va_arg(patterns, const char *)) != NULL) {
+		const char *line = expect_pattern(process, pattern);
+
+		if (before != NULL &&
+		    line_number(process, line) < line_number(process, before))
+			give_up("%s said \"%s\" before \"%s\"", process->name,
+				line, before);
+		before = line;
+	}
+	va_end(patterns);
+}
+
 int expect_number(struct process *process, const char *prefix, ...)
 {
 	char text[1024];

@@ -16,6 +16,7 @@
  */
 #pragma once
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -77,6 +78,8 @@ void send_signal(const struct process *process, int signal);
  */
 const char *expect(struct process *process, const char *pattern, ...)
 	__attribute__((format(printf, 2, 3)));
+/* Expects lines that are said in this order; the list ends with NULL. */
+void expect_in_order(struct process *process, ...) __attribute__((sentinel));
 /* The number that follows `prefix` in the first such line. */
 int expect_number(struct process *process, const char *prefix, ...)
 	__attribute__((format(printf, 2, 3)));

@@ -2,11 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define HELD_MAX 512
@@ -64,13 +67,27 @@ static void on_online(struct muster_worker *worker, void *arg)
 	    muster_worker_state(worker));
 }
 
+/* What the kernel was told; -1: it does not say. */
+static int backlog_of(const struct muster_address *address)
+{
+	struct tcp_info info = { 0 };
+	socklen_t length = sizeof(info);
+
+	if (address->type != 4 && address->type != 6)
+		return -1;
+	if (getsockopt(address->descriptor, IPPROTO_TCP, TCP_INFO, &info,
+		       &length) != 0)
+		return -1;
+	return (int)info.tcpi_sacked;
+}
+
 static void on_listening(struct muster_worker *worker,
 			 const struct muster_address *address, void *arg)
 {
 	(void)arg;
-	say("listening %d host=%s port=%d type=%d url=%s",
+	say("listening %d host=%s port=%d type=%d backlog=%d url=%s",
 	    muster_worker_id(worker), address->host, address->port,
-	    address->type, address->url);
+	    address->type, backlog_of(address), address->url);
 }
 
 static void on_ready(struct muster_worker *worker, void *arg)
@@ -150,20 +167,12 @@ struct muster_cluster *open_cluster(int argc, char **argv,
 	return cluster;
 }
 
-int check(struct muster_cluster *cluster, const char *call, int code)
+void must(struct muster_cluster *cluster, const char *call, int code)
 {
-	if (code != 0)
-		say("%s code=%d name=%s", call, code,
-		    muster_problem_name(cluster));
-	return code;
-}
-
-int listen_or_say(struct muster_cluster *cluster, const char *url,
-		  const struct muster_listen_options *options,
-		  struct muster_listener **listener)
-{
-	return check(cluster, "listen failed",
-		     muster_listen_with(cluster, url, options, listener));
+	if (code == 0)
+		return;
+	say("%s code=%d name=%s", call, code, muster_problem_name(cluster));
+	exit(1);
 }
 
 /* Calls with each whole line in the buffer; false at the end of input. */
@@ -208,86 +217,27 @@ int run_with_commands(struct muster_cluster *cluster, command_fn on_command)
 	return muster_cluster_close(cluster);
 }
 
-static void on_disconnected(struct muster_cluster *cluster, void *arg)
-{
-	(void)arg;
-	say("disconnected workers=%zu", muster_worker_count(cluster));
-}
-
-static void on_reloaded(struct muster_cluster *cluster, int code, void *arg)
-{
-	(void)arg;
-	say("reloaded code=%d text=%s", code,
-	    code != 0 ? muster_problem_text(cluster) : "");
-}
-
-static int do_command(struct muster_cluster *cluster, const char *line)
-{
-	struct muster_worker *worker = NULL;
-	char content[2048];
-	int id = 0;
-	int number = 0;
-
-	if (sscanf(line, "%*s %d", &id) == 1)
-		worker = muster_worker_find(cluster, id);
-	if (strcmp(line, "fork") == 0)
-		return muster_fork(cluster, NULL, NULL);
-	if (strcmp(line, "disconnect") == 0)
-		return muster_disconnect(cluster, on_disconnected, NULL);
-	if (sscanf(line, "scale %d", &number) == 1)
-		return muster_scale(cluster, number);
-	if (strcmp(line, "reload") == 0)
-		return muster_reload(cluster, on_reloaded, NULL);
-	if (strncmp(line, "echo", 4) == 0)
-		return 0;
-	if (sscanf(line, "stop %d", &number) == 1) {
-		muster_cluster_stop(cluster, number);
-		return 0;
-	}
-	if (strcmp(line, "count") == 0) {
-		say("count %zu", muster_worker_count(cluster));
-		return 0;
-	}
-	if (worker == NULL)
-		return MUSTER_NOT_FOUND;
-	if (strncmp(line, "disconnect", 10) == 0)
-		return muster_worker_disconnect(worker);
-	if (sscanf(line, "kill %d %d", &id, &number) == 2)
-		return muster_worker_kill(worker, number);
-	if (sscanf(line, "send %d %2047[^\n]", &id, content) == 2)
-		return muster_send(worker, content, strlen(content));
-	if (strncmp(line, "state", 5) == 0) {
-		say("state %d %s name=%s connected=%d dead=%d voluntary=%d "
-		    "connections=%u",
-		    id, muster_worker_state(worker), muster_worker_name(worker),
-		    muster_worker_is_connected(worker),
-		    muster_worker_is_dead(worker),
-		    muster_worker_exited_after_disconnect(worker),
-		    muster_worker_connections(worker));
-		return 0;
-	}
-	return -EINVAL;
-}
-
-void common_command(struct muster_cluster *cluster, const char *line)
-{
-	int code = do_command(cluster, line);
-
-	say("done %s code=%d", line, code);
-}
-
 /* ---- Answering ------------------------------------------------------------
  */
 
 static struct muster_connection *held[HELD_MAX];
 static size_t held_count;
+static struct muster_timer *hold_timer;
+
+/* 0 stands for the primary. */
+static int own_id(struct muster_cluster *cluster)
+{
+	struct muster_worker *self = muster_self(cluster);
+
+	return self != NULL ? muster_worker_id(self) : 0;
+}
 
 static void answer(struct muster_connection *connection,
 		   struct muster_cluster *cluster)
 {
 	/* A fresh socket has room for a line. */
 	if (dprintf(muster_connection_descriptor(connection), "%d %d\n",
-		    muster_worker_id(muster_self(cluster)), (int)getpid()) < 0)
+		    own_id(cluster), (int)getpid()) < 0)
 		say("cannot answer: %s", strerror(errno));
 }
 
@@ -297,17 +247,60 @@ void answer_id(struct muster_connection *connection, void *cluster)
 	muster_connection_close(connection);
 }
 
+static bool has_ended(struct muster_connection *connection)
+{
+	char byte;
+	ssize_t length = recv(muster_connection_descriptor(connection), &byte,
+			      1, MSG_DONTWAIT);
+
+	return length == 0 || (length < 0 && errno != EAGAIN);
+}
+
+static void release_ended(struct muster_timer *timer, void *arg)
+{
+	size_t left = 0;
+
+	(void)arg;
+	for (size_t i = 0; i < held_count; i++)
+		if (has_ended(held[i]))
+			muster_connection_close(held[i]);
+		else
+			held[left++] = held[i];
+	held_count = left;
+	if (left > 0)
+		return;
+	muster_timer_stop(timer);
+	hold_timer = NULL;
+}
+
 void answer_id_and_hold(struct muster_connection *connection, void *cluster)
 {
 	answer(connection, cluster);
-	if (held_count < HELD_MAX)
-		held[held_count++] = connection;
+	if (held_count == HELD_MAX)
+		abort();
+	held[held_count++] = connection;
+	if (hold_timer == NULL)
+		hold_timer =
+			muster_timer_start(cluster, 5, 5, release_ended, NULL);
 }
 
 void close_held(void)
 {
 	while (held_count > 0)
 		muster_connection_close(held[--held_count]);
+}
+
+void answer_datagram(struct muster_datagram *datagram, void *cluster)
+{
+	char text[2048];
+	int length =
+		snprintf(text, sizeof(text), "%d %d %.*s", own_id(cluster),
+			 (int)getpid(), (int)muster_datagram_length(datagram),
+			 (const char *)muster_datagram_content(datagram));
+	int code = muster_datagram_reply(datagram, text, (size_t)length);
+
+	if (code != 0)
+		say("cannot answer: %s", strerror(-code));
 }
 
 struct slow_reply {
@@ -318,8 +311,7 @@ struct slow_reply {
 static void reply_id(struct muster_http *http, struct muster_cluster *cluster)
 {
 	muster_http_reply_format(http, 200, "text/plain", "%d %d",
-				 muster_worker_id(muster_self(cluster)),
-				 (int)getpid());
+				 own_id(cluster), (int)getpid());
 }
 
 static void on_reply_due(struct muster_timer *timer, void *arg)

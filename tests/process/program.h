@@ -17,7 +17,7 @@ void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
  *   setup
  *   fork ID pid=P state=S
  *   online ID state=S
- *   listening ID host=H port=P type=T url=U
+ *   listening ID host=H port=P type=T backlog=B url=U
  *   ready ID
  *   message ID CONTENT
  *   drain ID
@@ -30,28 +30,21 @@ void say_events(struct muster_cluster *cluster);
 /* Opens; ends the program where that fails. */
 struct muster_cluster *open_cluster(int argc, char **argv,
 				    const struct muster_options *options);
-/* Listens, or says "listen failed code=C name=N" and answers the code. */
-int listen_or_say(struct muster_cluster *cluster, const char *url,
-		  const struct muster_listen_options *options,
-		  struct muster_listener **listener);
-/* Says "CALL code=C name=N" where the code is not 0. */
-int check(struct muster_cluster *cluster, const char *call, int code);
+/* Ends the program, saying so, where a call failed. */
+void must(struct muster_cluster *cluster, const char *call, int code);
 
 /* Runs the cluster in a loop of the program's own, and calls with each line
  * that comes on standard input. */
 typedef void (*command_fn)(struct muster_cluster *cluster, const char *line);
 int run_with_commands(struct muster_cluster *cluster, command_fn on_command);
 
-/* Understands what most tests need, and says "done COMMAND" after each:
- *   fork, disconnect [ID], kill ID SIGNAL, send ID CONTENT, scale N, reload,
- *   stop CODE, echo TEXT, state ID, count
- */
-void common_command(struct muster_cluster *cluster, const char *line);
-
 /* A connection callback: "WORKER PID\n", then closes. */
 void answer_id(struct muster_connection *connection, void *cluster);
-/* The same, and keeps the connection until close_held() or the end. */
+/* The same, and keeps the connection until the client or close_held() ends it.
+ */
 void answer_id_and_hold(struct muster_connection *connection, void *cluster);
 void close_held(void);
+/* A datagram callback: "WORKER PID CONTENT". */
+void answer_datagram(struct muster_datagram *datagram, void *cluster);
 /* An HTTP handler: "WORKER PID", after the milliseconds in the query's "ms". */
 void answer_http(struct muster_http *http, void *cluster);
