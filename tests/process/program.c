@@ -297,6 +297,9 @@ void answer_datagram(struct muster_datagram *datagram, void *cluster)
 		snprintf(text, sizeof(text), "%d %d %.*s", own_id(cluster),
 			 (int)getpid(), (int)muster_datagram_length(datagram),
 			 (const char *)muster_datagram_content(datagram));
+
+	if (length > (int)sizeof(text) - 1)
+		length = (int)sizeof(text) - 1;
 	int code = muster_datagram_reply(datagram, text, (size_t)length);
 
 	if (code != 0)

@@ -167,29 +167,25 @@ static void a_unix_path_is_shared_where_it_cannot_be_reused(void)
 /* ---- Choosing -------------------------------------------------------------
  */
 
-/* rr is told from least by who gets a connection after both kept one and the
- * first hung up. */
-static bool takes_strict_turns(int port)
+/* Tells rr from least: after turns that leave one of two workers with nothing,
+ * least gives it the next two, rr one. */
+static bool takes_strict_turns(struct process *p)
 {
-	int kept = dial(NULL, port);
-	int first = receive_number(kept, "");
+	int port = await_workers(p, 2);
+	int first = receive_number(dial(NULL, port), "");
 	int other = receive_number(dial(NULL, port), "");
 
 	assert_int_equal(other, 3 - first);
-	/* Both have one: rr and least give the next to the first. */
-	int third = receive_number(dial(NULL, port), "");
+	assert_int_equal(receive_number(dial(NULL, port), ""), first);
+	assert_int_equal(receive_number(dial(NULL, port), ""), other);
+	command(p, "tell %d close", other);
+	command(p, "tell %d reply closed", other);
+	expect(p, "message %d *", other);
+	int fifth = receive_number(dial(NULL, port), "");
+	int sixth = receive_number(dial(NULL, port), "");
 
-	assert_int_equal(third, first);
-	/* The first has two, the other one. Ask thrice and let each go. */
-	int count[3] = { 0 };
-
-	for (int i = 0; i < 4; i++) {
-		int connection = dial(NULL, port);
-
-		count[receive_number(connection, "")]++;
-		let_go(connection);
-	}
-	return count[first] == 2;
+	assert_int_equal(sixth, other);
+	return fifth == first;
 }
 
 static struct process *start_with_variable(const char *value,
@@ -213,21 +209,21 @@ static void the_policy_is_least_by_default(void)
 	struct process *p =
 		start_workers("default", 2, "listen=127.0.0.1:0,hold");
 
-	assert_false(takes_strict_turns(await_workers(p, 2)));
+	assert_false(takes_strict_turns(p));
 }
 
 static void the_environment_chooses_the_policy(void)
 {
 	struct process *p = start_with_variable("rr", NULL);
 
-	assert_true(takes_strict_turns(await_workers(p, 2)));
+	assert_true(takes_strict_turns(p));
 }
 
 static void the_program_overrules_the_environment(void)
 {
 	struct process *p = start_with_variable("rr", "schedule=least");
 
-	assert_false(takes_strict_turns(await_workers(p, 2)));
+	assert_false(takes_strict_turns(p));
 }
 
 static void a_listener_overrules_the_program(void)
@@ -235,7 +231,7 @@ static void a_listener_overrules_the_program(void)
 	struct process *p = start_workers(
 		"least", 2, "listen=127.0.0.1:0,hold,schedule=rr");
 
-	assert_true(takes_strict_turns(await_workers(p, 2)));
+	assert_true(takes_strict_turns(p));
 }
 
 static const struct test_program programs[] = {
