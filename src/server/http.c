@@ -136,17 +136,17 @@ static size_t take_message(struct connection *connection, size_t length)
 			memcmp(http->text + head->method.start, "HEAD", 4) == 0;
 	if (head->form == HTTP1_AUTHORITY) {
 		refuse(connection, 501, "CONNECT is not supported");
-		return head->length;
+		return length;
 	}
 	if (head->content_length > connection->server->limits.body_bytes) {
 		refuse(connection, 413, "the body is too large");
-		return head->length;
+		return length;
 	}
 	if (!head->is_chunked && head->content_length <= rest) {
 		http->body_length = (size_t)head->content_length;
 		connection->unread = rest - http->body_length;
-		dispatch(connection);
-		return head->length + http->body_length;
+		dispatch(connection); /* the request may be gone */
+		return length - connection->unread;
 	}
 	http_request_store_head(http);
 	move(connection, PHASE_BODY);
@@ -378,7 +378,8 @@ static void on_bytes(void *owner, const uint8_t *bytes, size_t length)
 	} else {
 		if (connection->phase < PHASE_HANDLED)
 			used = process(connection, (const char *)bytes, length);
-		buffer_append(input, bytes + used, length - used);
+		if (connection->phase < PHASE_CLOSING)
+			buffer_append(input, bytes + used, length - used);
 	}
 	settle(connection);
 }
