@@ -16,7 +16,6 @@
 #include "cluster/self.h"
 #include "loop/signals.h"
 #include "loop/timer.h"
-#include "muster-version.h"
 
 struct muster_timer {
 	struct list link;

@@ -61,8 +61,11 @@ static struct board_berth *berth_of(const struct muster_listener *listener)
 
 static void free_if_done(struct muster_listener *listener)
 {
-	if (listener->is_closed && listener->open == 0)
-		free(listener);
+	if (!listener->is_closed || listener->open > 0)
+		return;
+	if (listener->on_freed != NULL)
+		listener->on_freed(listener->owner);
+	free(listener);
 }
 
 static bool is_at_limit(const struct muster_listener *listener)

@@ -36,6 +36,9 @@ struct muster_listener {
 	bool was_left; /* queued connections nobody took, at the last look */
 	bool is_closed;
 	bool is_unref;
+	/* src/app: the last connection was closed after the listener. */
+	void (*on_freed)(void *owner);
+	void *owner;
 	uint32_t open; /* connections; the memory stays until there are none */
 };
 
