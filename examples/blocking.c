@@ -47,7 +47,7 @@ int main(int argc, char **argv)
 {
 	const char *port = argc > 1 ? argv[1] : "8080";
 	struct muster_options options = {
-		.workers = argc > 2 ? atoi(argv[2]) : 2,
+		.workers = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 2,
 	};
 	struct muster_cluster *cluster =
 		muster_cluster_open(argc, argv, &options);

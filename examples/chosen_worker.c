@@ -69,7 +69,7 @@ int main(int argc, char **argv)
 {
 	const char *port = argc > 1 ? argv[1] : "8080";
 	struct muster_options options = {
-		.workers = argc > 2 ? atoi(argv[2]) : 4,
+		.workers = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 4,
 	};
 	struct muster_cluster *cluster =
 		muster_cluster_open(argc, argv, &options);

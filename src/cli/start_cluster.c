@@ -254,9 +254,6 @@ static int read_request(struct arguments *arguments, struct request *request)
 		if (code != COMMAND_DONE)
 			return code;
 	}
-	if (request->program == NULL)
-		return command_misused(&start_cluster_command,
-				       "start-cluster needs a PROGRAM");
 	request->cluster.settings.args = (const char *const *)arguments->rest;
 	return COMMAND_DONE;
 }
@@ -335,17 +332,23 @@ static const char *base_name(const char *path)
 
 static int start(struct request *request)
 {
-	struct muster_options *options_ = &request->cluster;
+	struct muster_options *cluster_options = &request->cluster;
+
+	if (request->program == NULL)
+		return command_misused(&start_cluster_command,
+				       "start-cluster needs a PROGRAM");
+
 	char *path = locate(request->program);
 
 	if (path == NULL)
 		return COMMAND_FAILED;
-	if (options_->name == NULL)
-		options_->name = base_name(path);
-	options_->settings.exec = path;
+	if (cluster_options->name == NULL)
+		cluster_options->name = base_name(path);
+	cluster_options->settings.exec = path;
 
 	char *argv[] = { path, NULL };
-	struct muster_cluster *cluster = muster_cluster_open(1, argv, options_);
+	struct muster_cluster *cluster =
+		muster_cluster_open(1, argv, cluster_options);
 
 	free(path);
 	if (cluster == NULL)
