@@ -118,7 +118,7 @@ static size_t payload_bytes(const struct message *message)
 #include "wire/messages.def"
 #undef MSG
 	}
-	MUST(!"a message of no type");
+	must_fail("a message of no type", __FILE__, __LINE__);
 	return 0;
 }
 

@@ -58,11 +58,14 @@ def test_cases_within_a_test_count_one_by_one():
 
 
 def test_what_failed_is_named_with_its_output():
-    text = "1..2\nok 1 - a\n# 3 != 4\nnot ok 2 - b\n"
+    text = "1..2\nok 1 - a\nnot ok 2 - b\n# 3 != 4\n"
     code, shown, last = summary([entry("x", "FAIL", 1, text)], "tap")
     equal((code, last), (1, "1 passed, 1 failed"))
     equal(shown[0], "FAILED build: muster:unit / x: b")
-    assert "    # 3 != 4" in shown, shown
+    equal(shown[1:], ["    # 3 != 4"])
+    text = "1..1\nnot ok 1 - b\n"
+    _, shown, _ = summary([entry("x", "FAIL", 1, text, stderr="why")], "tap")
+    assert "    why" in shown, shown
 
 
 def test_silence_is_a_failure():

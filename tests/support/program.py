@@ -27,6 +27,8 @@ def own_address():
 
 
 class Program:
+    failed_with = []  # what the one of a failed test said
+
     def __init__(self, *command, **environment):
         self.lines = []  # said and not yet expected
         self.said = []
@@ -51,7 +53,7 @@ class Program:
         self.process.wait()
         self.process.stdout.close()
         if kind:
-            print("".join(f"# {line}\n" for line in self.said), end="")
+            Program.failed_with = self.said
 
     @property
     def pid(self):
@@ -132,7 +134,7 @@ def main(tests):
             print(f"ok {number} - {title}", flush=True)
         except Exception:
             failed += 1
-            for line in traceback.format_exc().splitlines():
-                print(f"# {line}")
-            print(f"not ok {number} - {title}", flush=True)
+            print(f"not ok {number} - {title}")
+            for line in traceback.format_exc().splitlines() + Program.failed_with:
+                print(f"# {line}", flush=True)
     return 1 if failed else 0
