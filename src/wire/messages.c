@@ -119,7 +119,6 @@ static size_t payload_bytes(const struct message *message)
 #undef MSG
 	}
 	must_fail("a message of no type", __FILE__, __LINE__);
-	return 0;
 }
 
 size_t message_bytes(const struct message *message)
