@@ -65,13 +65,31 @@ static void print_bash(void)
 	       "complete -o default -F _muster muster\n");
 }
 
+/* In single quotes, and for _arguments, which has a meaning for [, ] and :. */
+static void print_zsh_text(const char *text)
+{
+	for (; *text != '\0'; text++) {
+		if (*text == '\'')
+			fputs("'\\'", stdout);
+		else if (strchr("[]:\\", *text) != NULL)
+			putchar('\\');
+		putchar(*text);
+	}
+}
+
 static void print_zsh_option(const struct command *command,
 			     const struct command_option *option,
 			     const char *name)
 {
 	(void)command;
-	printf(" '--%s[%s]%s%s'", name, option->help, option->value ? ":" : "",
-	       option->value ? option->value : "");
+	printf(" '--%s[", name);
+	print_zsh_text(option->help);
+	putchar(']');
+	if (option->value != NULL) {
+		putchar(':');
+		print_zsh_text(option->value);
+	}
+	putchar('\'');
 }
 
 static void print_zsh(void)
