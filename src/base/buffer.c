@@ -88,6 +88,12 @@ void buffer_append_format(struct buffer *buffer, const char *format, ...)
 	buffer->tail += (size_t)length;
 }
 
+void buffer_truncate(struct buffer *buffer, size_t length)
+{
+	MUST(length <= buffer_length(buffer));
+	buffer->tail = buffer->head + length;
+}
+
 void buffer_consume(struct buffer *buffer, size_t length)
 {
 	MUST(length <= buffer_length(buffer));

@@ -231,9 +231,9 @@ static int find_systemd(const char *wanted)
 	long index = strtol(wanted, &end, 10);
 
 	if (*end == '\0')
-		return index >= 0 && index < count ?
-			       LISTEN_FDS_START + (int)index :
-			       -ENOENT;
+		return index >= 0 && index < count
+			       ? LISTEN_FDS_START + (int)index
+			       : -ENOENT;
 	for (long i = 0; names != NULL && i < count; i++) {
 		size_t length = strcspn(names, ":");
 
@@ -286,8 +286,8 @@ static bool is_stale(const struct address *address, const union any_address *to,
 
 	if (probe < 0)
 		return false;
-	bool is_refused = connect(probe, &to->any, length) < 0 &&
-			  errno == ECONNREFUSED;
+	bool is_refused =
+		connect(probe, &to->any, length) < 0 && errno == ECONNREFUSED;
 
 	close(probe);
 	return is_refused;
@@ -298,9 +298,9 @@ static int bind_address(int descriptor, const struct address *address,
 {
 	union any_address to = { 0 };
 	socklen_t length = 0;
-	int error = address->kind == ADDRESS_UNIX ?
-			    local_address(address, &to, &length) :
-			    inet_address(address, &to, &length);
+	int error = address->kind == ADDRESS_UNIX
+			    ? local_address(address, &to, &length)
+			    : inet_address(address, &to, &length);
 
 	if (error < 0)
 		return error;
@@ -348,8 +348,7 @@ static int open_bound(int family, const struct address *address,
 		      const struct bind_options *options)
 {
 	int type = address->kind == ADDRESS_UDP ? SOCK_DGRAM : SOCK_STREAM;
-	int descriptor =
-		socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int descriptor = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (descriptor < 0)
 		return -errno;

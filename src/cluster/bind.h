@@ -33,16 +33,16 @@ struct bound {
 	int descriptor; /* non-blocking, close-on-exec, listening */
 	enum bound_type type;
 	char host[ADDRESS_HOST_BYTES]; /* numeric; the path */
-	uint16_t port; /* the real one */
+	uint16_t port;                 /* the real one */
 };
 
 /*
- * Turns a name into a numeric address; an empty one stays ("every address"). May
- * block while the name is looked up, so the worker does it, not the primary.
- * Makes a path absolute. -EINVAL with ADDRESS_UNKNOWN.
+ * Turns a name into a numeric address; an empty one stays ("every address").
+ * May block while the name is looked up, so the worker does it, not the
+ * primary. Makes a path absolute. -EINVAL with ADDRESS_UNKNOWN.
  */
-__attribute__((warn_unused_result)) int
-bind_resolve(struct address *address, struct problem *problem);
+__attribute__((warn_unused_result)) int bind_resolve(struct address *address,
+						     struct problem *problem);
 
 /* -errno of socket(2), bind(2) or listen(2), with LISTEN_IN_USE,
  * LISTEN_DENIED or LISTEN_FAILED. */

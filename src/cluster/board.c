@@ -21,8 +21,8 @@ static struct board *map(int descriptor)
 
 struct board *board_new(int *descriptor)
 {
-	*descriptor = memfd_create("muster-board", MFD_CLOEXEC |
-							   MFD_ALLOW_SEALING);
+	*descriptor =
+		memfd_create("muster-board", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	MUST(*descriptor >= 0);
 	MUST(ftruncate(*descriptor, sizeof(struct board)) == 0);
 	/* Nobody may take pages away from under the others. */

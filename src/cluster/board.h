@@ -9,8 +9,9 @@
  * A connection handed over sits in one of its worker's seats. The worker holds
  * it with one compare-and-swap before it touches the socket, and then says
  * whether it took or refused it; the primary revokes it with another, to give
- * it to somebody else. Exactly one of them wins. A seat is used again and again: its turn tells one use from the next,
- * so a frame that a stopped worker reads late cannot claim a newer connection.
+ * it to somebody else. Exactly one of them wins. A seat is used again and
+ * again: its turn tells one use from the next, so a frame that a stopped worker
+ * reads late cannot claim a newer connection.
  *
  * Workers are trusted no further than their own berth: what the primary reads
  * here it uses as a number within bounds, never as an index.
@@ -21,14 +22,14 @@
 #include <stdint.h>
 
 #define BOARD_BERTHS 1056 /* 1,024 workers, and room for a reload */
-#define BOARD_SEATS  128 /* connections handed over and not taken up */
-#define BOARD_LANES  32 /* listeners of a worker */
+#define BOARD_SEATS  128  /* connections handed over and not taken up */
+#define BOARD_LANES  32   /* listeners of a worker */
 
 enum seat_state {
 	SEAT_EMPTY,
-	SEAT_GIVEN, /* by the primary */
-	SEAT_HELD, /* by the worker, which is making up its mind */
-	SEAT_TAKEN, /* by the worker: the primary's copy may go */
+	SEAT_GIVEN,   /* by the primary */
+	SEAT_HELD,    /* by the worker, which is making up its mind */
+	SEAT_TAKEN,   /* by the worker: the primary's copy may go */
 	SEAT_REFUSED, /* by the worker: for somebody else */
 	SEAT_REVOKED, /* by the primary */
 };

@@ -35,7 +35,7 @@ struct channel {
 	struct cursor *cursor; /* of the parse that is under way; else NULL */
 	struct list kept;
 	struct loop_task replay; /* hands out what was kept */
-	bool is_busy; /* the sender was told so */
+	bool is_busy;            /* the sender was told so */
 	bool is_closed;
 	bool is_parsing; /* the memory must outlive a close in a callback */
 	bool has_ended;
@@ -142,9 +142,8 @@ static bool take_frame(struct channel *channel, const struct frame *frame)
 	while (descriptors.count < frame->descriptors)
 		descriptors.list[descriptors.count++] =
 			fdstream_take_descriptor(channel->stream);
-	bool is_late = channel->awaited != 0 ?
-			       frame->type != channel->awaited :
-			       !list_is_empty(&channel->kept);
+	bool is_late = channel->awaited != 0 ? frame->type != channel->awaited
+					     : !list_is_empty(&channel->kept);
 
 	if (is_late)
 		keep(channel, frame, &descriptors);
@@ -390,8 +389,8 @@ int channel_flush(struct channel *channel)
 	return fdstream_flush(channel->stream);
 }
 
-int channel_send_now(struct channel *channel, const void *frames,
-		     size_t length, const int *descriptors, size_t count)
+int channel_send_now(struct channel *channel, const void *frames, size_t length,
+		     const int *descriptors, size_t count)
 {
 	return fdstream_send_now(channel->stream, frames, length, descriptors,
 				 count);
@@ -418,6 +417,7 @@ int channel_await(struct channel *channel, enum message_type type,
 		int64_t left = deadline - now_ms();
 		int error = -ETIMEDOUT;
 
+		DISCARD(fdstream_flush(channel->stream)); /* it waits, too */
 		if (channel->has_ended || channel->is_closed)
 			error = -EPIPE;
 		else if (left > 0)
@@ -427,7 +427,6 @@ int channel_await(struct channel *channel, enum message_type type,
 			channel->awaited = 0;
 			return error;
 		}
-		DISCARD(fdstream_flush(channel->stream)); /* what did not fit */
 	}
 	return 0;
 }

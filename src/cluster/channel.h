@@ -68,8 +68,8 @@ int channel_flush(struct channel *channel);
 
 /* Sends frames that are encoded already, past an empty queue, all or nothing;
  * the descriptors stay the caller's. -EAGAIN: no room now. */
-int channel_send_now(struct channel *channel, const void *frames,
-		     size_t length, const int *descriptors, size_t count);
+int channel_send_now(struct channel *channel, const void *frames, size_t length,
+		     const int *descriptors, size_t count);
 
 /*
  * Waits for a message of this type, up to the deadline; others are kept and
@@ -78,9 +78,10 @@ int channel_send_now(struct channel *channel, const void *frames,
  */
 typedef void (*channel_handle_fn)(void *owner, const struct message *message,
 				  struct channel_descriptors *descriptors);
-__attribute__((warn_unused_result)) int
-channel_await(struct channel *channel, enum message_type type, int timeout_ms,
-	      channel_handle_fn handle);
+__attribute__((warn_unused_result)) int channel_await(struct channel *channel,
+						      enum message_type type,
+						      int timeout_ms,
+						      channel_handle_fn handle);
 
 /* Reads what is there, without waiting, up to the end: for a worker that has
  * exited. Calls back as usual. */

@@ -23,14 +23,15 @@ struct signals;
 /* Something that lives with the cluster, embedded in its owner. */
 struct cluster_part {
 	struct list link;
-	void (*on_drain)(struct cluster_part *part); /* told to go; may be NULL */
+	void (*on_drain)(
+		struct cluster_part *part); /* told to go; may be NULL */
 	void (*on_close)(struct cluster_part *part); /* let go of the loop */
 };
 
 struct muster_cluster {
 	struct loop *loop;
 	struct log log;
-	struct muster_options options; /* without zeros; texts are not kept */
+	struct muster_options options;  /* without zeros; texts are not kept */
 	struct settings first_settings; /* those of the options */
 	char *name;
 	char *const *argv; /* the caller's, until the first setup */
@@ -38,6 +39,8 @@ struct muster_cluster {
 	struct handlers handlers;
 	struct list parts;
 	struct list timers;
+	struct list listeners;
+	uint32_t holds; /* connections that are being served */
 	struct signals *signals;
 	int exit_code;
 	bool is_stopped;

@@ -41,7 +41,7 @@ void handlers_fini(struct handlers *handlers)
 	for (size_t i = 0, end = (handlers)->count; i < end; i++) {            \
 		struct handler handler = (handlers)->list[i];                  \
 		type fn = (type)handler.fn;                                    \
-									       \
+                                                                               \
 		if (handler.event == (wanted))                                 \
 			call;                                                  \
 	}

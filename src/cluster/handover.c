@@ -65,7 +65,7 @@ struct handover_line {
 	uint32_t listener;
 	uint32_t lanes[BOARD_BERTHS];
 	struct buffer waiting; /* of struct passenger, in order */
-	bool wants_room; /* the owner was told there is none */
+	bool wants_room;       /* the owner was told there is none */
 	handover_room_fn on_room;
 	void *owner;
 };
@@ -121,8 +121,7 @@ static void wait_again(struct handover_line *line,
 static bool settle_seat(struct crew *crew, uint32_t berth, uint32_t place)
 {
 	struct seat *seat = &crew->seats[crew->seated[place]];
-	uint32_t word =
-		atomic_load(&crew->board->seats[crew->seated[place]]);
+	uint32_t word = atomic_load(&crew->board->seats[crew->seated[place]]);
 
 	if (word == seat_word(seat->turn, SEAT_TAKEN)) {
 		close(seat->passenger.descriptor);
@@ -185,9 +184,8 @@ static void clear_seats(struct crew *crew, uint32_t berth)
 
 static uint32_t open_in_lane(const struct crew *crew, uint32_t lane)
 {
-	uint32_t open = crew->given[lane] -
-			atomic_load_explicit(&crew->board->closed[lane],
-					     memory_order_relaxed);
+	uint32_t open =
+		crew->given[lane] - atomic_load(&crew->board->closed[lane]);
 
 	return open > INT32_MAX ? 0 : open; /* closed more than it had */
 }
@@ -201,7 +199,8 @@ static uint32_t open_in_all(const struct crew *crew)
 	return open;
 }
 
-/* ---- the ways in and out -------------------------------------------------- */
+/* ---- the ways in and out --------------------------------------------------
+ */
 
 static bool is_given(const struct crew *crew, uint32_t place)
 {
@@ -261,8 +260,7 @@ static void look_for_stall(struct handover *handover, uint32_t berth)
 
 static void serve_lines(struct handover *handover)
 {
-	LIST_EACH(&handover->lines, link)
-	{
+	LIST_EACH (&handover->lines, link) {
 		struct handover_line *line =
 			LIST_ENTRY(link, struct handover_line, link);
 
@@ -292,8 +290,7 @@ static void on_look(void *owner)
 		seated += handover->crews[berth]->seated_count;
 	}
 	serve_lines(handover);
-	LIST_EACH(&handover->lines, link)
-	{
+	LIST_EACH (&handover->lines, link) {
 		struct handover_line *line =
 			LIST_ENTRY(link, struct handover_line, link);
 
@@ -361,8 +358,7 @@ void handover_leave(struct handover *handover, uint32_t berth)
 
 	if (crew == NULL)
 		return;
-	LIST_EACH(&handover->lines, link)
-	{
+	LIST_EACH (&handover->lines, link) {
 		struct handover_line *line =
 			LIST_ENTRY(link, struct handover_line, link);
 
@@ -399,7 +395,8 @@ uint32_t handover_open(const struct handover *handover, uint32_t berth)
 	return crew == NULL ? 0 : open_in_all(crew);
 }
 
-/* ---- lines ---------------------------------------------------------------- */
+/* ---- lines ----------------------------------------------------------------
+ */
 
 struct handover_line *handover_line_open(struct handover *handover,
 					 uint32_t listener,

@@ -18,9 +18,9 @@ void message_tell(struct muster_worker *worker,
 		  struct channel_descriptors *descriptors)
 {
 	char small[SMALL_BYTES];
-	char *text = content->length < sizeof(small) ?
-			     small :
-			     mem_alloc(content->length + 1);
+	char *text = content->length < sizeof(small)
+			     ? small
+			     : mem_alloc(content->length + 1);
 	struct muster_message message = {
 		.content = text,
 		.length = content->length,
@@ -56,9 +56,9 @@ int message_send(struct channel *channel, enum muster_serialization kind,
 		return -EPIPE;
 	int error = check(kind, content, length);
 
-	return error < 0 ?
-		       error :
-		       channel_send_content(channel, content, length, NULL, 0);
+	return error < 0 ? error
+			 : channel_send_content(channel, content, length, NULL,
+						0);
 }
 
 int message_send_descriptors(struct channel *channel,
@@ -79,8 +79,7 @@ int message_send_descriptors(struct channel *channel,
 		return answer;
 	/* The caller may close its own at once; ours wait in the queue. */
 	for (; copied < count; copied++) {
-		copies[copied] =
-			fcntl(descriptors[copied], F_DUPFD_CLOEXEC, 3);
+		copies[copied] = fcntl(descriptors[copied], F_DUPFD_CLOEXEC, 3);
 		if (copies[copied] < 0) {
 			answer = -errno;
 			goto fail;
@@ -124,8 +123,8 @@ int muster_message_take_descriptor(struct muster_message *message, size_t index)
 static json_t *member_of(struct muster_message *message, const char *member)
 {
 	if (!message->is_read)
-		message->json = json_loadb(message->content, message->length, 0,
-					   NULL);
+		message->json =
+			json_loadb(message->content, message->length, 0, NULL);
 	message->is_read = true;
 	return json_object_get(message->json, member);
 }

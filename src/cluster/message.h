@@ -14,7 +14,7 @@ struct muster_message {
 	size_t length;
 	struct channel_descriptors *descriptors;
 	struct json_t *json; /* once somebody asked for a member */
-	bool is_read; /* json was tried */
+	bool is_read;        /* json was tried */
 };
 
 /* Tells `worker`'s callbacks. */

@@ -24,9 +24,9 @@ enum roster_answer {
 
 /* What is known of a worker before a round of picks. */
 struct roster_load {
-	uint32_t open; /* its connections, of all listeners */
+	uint32_t open;      /* its connections, of all listeners */
 	uint32_t open_here; /* those of this listener */
-	uint32_t seats; /* how many more may wait to be taken up */
+	uint32_t seats;     /* how many more may wait to be taken up */
 	bool is_stuck;
 };
 

@@ -39,7 +39,7 @@ struct fdstream {
 	struct loop_task flush;
 	struct loop_task drained; /* tells the owner */
 	struct buffer out;
-	uint64_t sent; /* all bytes that ever left */
+	uint64_t sent;          /* all bytes that ever left */
 	struct buffer outgoing; /* of struct outgoing, in order */
 	struct buffer incoming; /* of int */
 	const struct fdstream_events *events;
@@ -222,8 +222,8 @@ size_t fdstream_queued_bytes(const struct fdstream *stream)
 	return buffer_length(&stream->out);
 }
 
-int fdstream_send_now(struct fdstream *stream, const void *bytes,
-		      size_t length, const int *descriptors, size_t count)
+int fdstream_send_now(struct fdstream *stream, const void *bytes, size_t length,
+		      const int *descriptors, size_t count)
 {
 	struct iovec part = { .iov_base = (void *)(uintptr_t)bytes,
 			      .iov_len = length };
@@ -248,9 +248,9 @@ int fdstream_send_now(struct fdstream *stream, const void *bytes,
 
 	if (sent < 0)
 		return errno == ETOOMANYREFS || errno == EINTR ||
-				       errno == ENOBUFS ?
-			       -EAGAIN :
-			       -errno;
+				       errno == ENOBUFS
+			       ? -EAGAIN
+			       : -errno;
 	/* A small piece is one buffer of the kernel's: all or nothing. Should
 	 * it ever not be, the rest goes the ordinary way. */
 	stream->sent += (uint64_t)sent;
@@ -357,8 +357,7 @@ static void keep_descriptors(struct fdstream *stream, struct msghdr *message)
 
 static bool read_into(struct fdstream *stream, uint8_t *room)
 {
-	struct iovec part = { .iov_base = room,
-			      .iov_len = LOOP_SCRATCH_BYTES };
+	struct iovec part = { .iov_base = room, .iov_len = LOOP_SCRATCH_BYTES };
 	union control control;
 	struct msghdr message = { .msg_iov = &part,
 				  .msg_iovlen = 1,

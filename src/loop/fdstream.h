@@ -50,8 +50,8 @@ int fdstream_flush(struct fdstream *stream);
 
 /* Past the queue, which must be empty: all or nothing. -EAGAIN: no room now.
  * The descriptors stay the caller's. */
-int fdstream_send_now(struct fdstream *stream, const void *bytes,
-		      size_t length, const int *descriptors, size_t count);
+int fdstream_send_now(struct fdstream *stream, const void *bytes, size_t length,
+		      const int *descriptors, size_t count);
 
 /* Waits for bytes and reads once; calls back as from the loop. -ETIMEDOUT. */
 int fdstream_read_within(struct fdstream *stream, int timeout_ms);

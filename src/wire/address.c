@@ -11,18 +11,19 @@ static const struct {
 	const char *prefix;
 	enum address_kind kind;
 } schemes[] = {
-	{ "tcp://", ADDRESS_TCP },	   { "http://", ADDRESS_TCP },
-	{ "udp://", ADDRESS_UDP },	   { "unix://", ADDRESS_UNIX },
-	{ "unix:", ADDRESS_UNIX },	   { "fd://", ADDRESS_DESCRIPTOR },
+	{ "tcp://", ADDRESS_TCP },         { "http://", ADDRESS_TCP },
+	{ "udp://", ADDRESS_UDP },         { "unix://", ADDRESS_UNIX },
+	{ "unix:", ADDRESS_UNIX },         { "fd://", ADDRESS_DESCRIPTOR },
 	{ "systemd://", ADDRESS_SYSTEMD },
 };
 
 static int refuse(struct problem *problem, const char *text, const char *why)
 {
-	return problem_set(problem, -EINVAL, "ADDRESS_INVALID",
-			   "cannot listen on '%.80s': %s (write tcp://HOST:PORT,"
-			   " udp://HOST:PORT, unix:PATH or fd://N)",
-			   text, why);
+	return problem_set(
+		problem, -EINVAL, "ADDRESS_INVALID",
+		"cannot listen on '%.80s': %s (write tcp://HOST:PORT,"
+		" udp://HOST:PORT, unix:PATH or fd://N)",
+		text, why);
 }
 
 static bool read_number(const char *text, uint16_t *number)

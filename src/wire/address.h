@@ -18,7 +18,7 @@ enum address_kind {
 	ADDRESS_UDP,
 	ADDRESS_UNIX,
 	ADDRESS_DESCRIPTOR, /* port is its number */
-	ADDRESS_SYSTEMD, /* host is its name, or its place in the list */
+	ADDRESS_SYSTEMD,    /* host is its name, or its place in the list */
 };
 
 #define ADDRESS_HOST_BYTES 256
@@ -31,6 +31,6 @@ struct address {
 };
 
 /* -EINVAL with ADDRESS_INVALID. */
-__attribute__((warn_unused_result)) int
-address_read(const char *text, struct address *address,
-	     struct problem *problem);
+__attribute__((warn_unused_result)) int address_read(const char *text,
+						     struct address *address,
+						     struct problem *problem);
