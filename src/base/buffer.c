@@ -22,6 +22,7 @@ static void grow(struct buffer *buffer, size_t length)
 	size_t needed = used + length;
 
 	MUST(needed >= length);
+	MUST(buffer->data != NULL || (buffer->head == 0 && used == 0));
 	if (buffer->head > 0 && needed <= buffer->capacity / 2) {
 		memmove(buffer->data, buffer->data + buffer->head, used);
 	} else {
