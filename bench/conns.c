@@ -15,12 +15,13 @@
  *
  * Every mode: path=/ over_ms=50 timeout_ms=5000. An answer counts when it is
  * complete, its status is 200 and, for "/", its body is the expected one. The
- * result is one line of JSON.
+ * result is one line of JSON, also after an interrupt.
  */
 #include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -84,6 +85,7 @@ static size_t idle[CLIENTS_MAX]; /* those that are unused */
 static size_t idle_count;
 static int epoll;
 static uint64_t deadline_us; /* nothing is asked, and no answer counts, after */
+static volatile sig_atomic_t is_interrupted; /* as if the deadline were past */
 
 static char request[512], block_request[512];
 static uint32_t *samples;
@@ -265,9 +267,15 @@ static void count_answer(const struct client *client)
 		count_sample(now - client->asked_us);
 }
 
+static void on_interrupt(int number)
+{
+	(void)number;
+	is_interrupted = 1;
+}
+
 static bool is_over(void)
 {
-	return now_us() >= deadline_us;
+	return is_interrupted || now_us() >= deadline_us;
 }
 
 /* The server has closed the connection. */
@@ -408,7 +416,7 @@ static void run_paced(uint64_t count)
 {
 	uint64_t first_us = now_us();
 
-	for (uint64_t i = 0; i < count;) {
+	for (uint64_t i = 0; i < count && !is_interrupted;) {
 		uint64_t due_us = first_us + i * 1000000 / options.rate;
 		uint64_t now = now_us();
 
@@ -556,6 +564,7 @@ int main(int argc, char **argv)
 		 "GET /block?ms=%llu HTTP/1.1\r\nHost: localhost\r\n"
 		 "Connection: close\r\n\r\n",
 		 (unsigned long long)options.block_ms);
+	signal(SIGINT, on_interrupt);
 	epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (epoll < 0)
 		err(1, "epoll_create1");

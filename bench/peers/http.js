@@ -4,11 +4,17 @@ const cluster = require('node:cluster');
 const http = require('node:http');
 
 const [port, workers, policy] = process.argv.slice(2);
-const headers = { 'Content-Type': 'text/plain' };
+
+function reply(response, body) {
+  response.writeHead(200, {
+    'Content-Type': 'text/plain',
+    'Content-Length': body.length, // else the answer would be chunked
+  }).end(body);
+}
 
 function answer(request, response) {
   if (request.url === '/worker') {
-    response.writeHead(200, headers).end(`${cluster.worker.id}\n`);
+    reply(response, `${cluster.worker.id}\n`);
     return;
   }
   if (request.url.startsWith('/block')) {
@@ -16,7 +22,7 @@ function answer(request, response) {
     // Sleeps, like nanosleep: the event loop stands still, the core is free.
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
   }
-  response.writeHead(200, headers).end('hello, world\n');
+  reply(response, 'hello, world\n');
 }
 
 if (policy === 'single' || cluster.isWorker) {

@@ -8,8 +8,7 @@ const WARM_MS = 500;
 const BATCH = 1000;
 const [mode, seconds] = process.argv.slice(2);
 const content = 'x'.repeat(98); // 100 bytes with the quotes
-const peer = () =>
-  cluster.isPrimary ? Object.values(cluster.workers)[0] : process;
+let peer = process; // whom this process sends to
 
 // ---- The receiver's clock ----------------------------------------------
 
@@ -38,12 +37,11 @@ function finish() {
 // ---- Sending ---------------------------------------------------------------
 
 function sendMany() {
-  const to = peer();
-  if (to === undefined)
-    return;
+  if (!peer.connected)
+    return; // the other side has measured enough
   for (let i = 1; i < BATCH; i++)
-    to.send(content);
-  to.send(content, (error) => {
+    peer.send(content);
+  peer.send(content, (error) => {
     if (!error)
       setImmediate(sendMany);
   });
@@ -65,13 +63,13 @@ function sendSockets() {
       return;
     sent = process.hrtime.bigint();
     for (const end of ends.splice(0))
-      peer().send(content, end);
+      peer.send(content, end);
   });
   const connect = () => {
     for (let i = 0; i < BATCH; i++)
       net.connect(server.address().port, '127.0.0.1').on('error', () => {});
   };
-  peer().on('message', () => {
+  peer.on('message', () => {
     const now = process.hrtime.bigint();
     if (begun === 0n) { // the first batch is the warm-up
       begun = now;
@@ -94,6 +92,9 @@ function sendSockets() {
 
 if (cluster.isPrimary) {
   const worker = cluster.fork();
+  peer = worker.process;
+  peer.on('error', () => {}); // what was on its way when it ended
+  worker.on('error', () => {});
   worker.on('exit', () => process.exit(0));
   worker.on('online', () => {
     if (mode === 'down')
