@@ -79,7 +79,7 @@ def interleave(run, subjects, measure, rounds=None):
             run.progress(f"round {number + 1}: {subject.name}")
             try:
                 sample = measure(subject)
-            except (Failure, OSError, subprocess.TimeoutExpired) as failure:
+            except (Failure, OSError, ValueError, subprocess.TimeoutExpired) as failure:
                 run.report.note(f"{subject.name}: {failure}")
                 sample = None
             samples.rounds[subject.name].append(sample)

@@ -62,18 +62,22 @@ class Report:
             "notes": self.notes,
         }
 
-    def as_text(self):
-        lines = [f"{self.name}: {self.title}"]
+    def table(self):
+        if not self.rows:
+            return []
         table = [["", *self.headings]]
         table += [[row[0], *map(number, row[1:])] for row in self.rows]
-        widths = [
-            max(len(row[i]) for row in table if i < len(row) and len(row) > 1)
-            for i in range(len(self.headings) + 1)
-        ]
-        for row in table if self.rows else []:
-            cells = [row[0].ljust(widths[0])]
-            cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]
-            lines.append("  " + "  ".join(cells))
+        full = [row for row in table if len(row) > 1]
+        widths = [max(map(len, column)) for column in zip(*full)]
+        lines = []
+        for name, *values in table:
+            cells = [value.rjust(width) for value, width in zip(values, widths[1:])]
+            lines.append("  ".join(["", name.ljust(widths[0]), *cells]))
+        return lines
+
+    def as_text(self):
+        lines = [f"{self.name}: {self.title}"]
+        lines += self.table()
         for ratio in self.ratios:
             line = f"  {ratio['text']}: {number(ratio['value'])}"
             if "op" in ratio:
