@@ -6,10 +6,10 @@
  * a berth on it, other than its slot: during a reload two processes have the
  * same slot.
  *
- * A connection handed over sits in one of its worker's seats. The worker takes
- * it with one compare-and-swap before it touches the socket; the primary
- * revokes it with another, to give it to somebody else. Exactly one of them
- * wins. A seat is used again and again: its turn tells one use from the next,
+ * A connection handed over sits in one of its worker's seats. The worker holds
+ * it with one compare-and-swap before it touches the socket, and then says
+ * whether it took or refused it; the primary revokes it with another, to give
+ * it to somebody else. Exactly one of them wins. A seat is used again and again: its turn tells one use from the next,
  * so a frame that a stopped worker reads late cannot claim a newer connection.
  *
  * Workers are trusted no further than their own berth: what the primary reads
@@ -26,17 +26,18 @@
 
 enum seat_state {
 	SEAT_EMPTY,
-	SEAT_GIVEN, /* the primary's last word */
-	SEAT_TAKEN, /* the worker's */
-	SEAT_REFUSED, /* the worker's: for somebody else */
-	SEAT_REVOKED, /* the primary's */
+	SEAT_GIVEN, /* by the primary */
+	SEAT_HELD, /* by the worker, which is making up its mind */
+	SEAT_TAKEN, /* by the worker: the primary's copy may go */
+	SEAT_REFUSED, /* by the worker: for somebody else */
+	SEAT_REVOKED, /* by the primary */
 };
 
 struct board_berth {
 	/* Is the primary waiting for news? Set by it, cleared by the worker,
 	 * which then sends WAKE. */
 	_Atomic uint32_t wants_wake;
-	/* `shared`, `reuseport`: connections the worker accepted by itself. */
+	/* Open connections that the worker accepted by itself. */
 	_Atomic uint32_t accepted;
 	/* Does it accept by itself? Then it counts for the mean. */
 	_Atomic uint32_t is_accepting;

@@ -150,21 +150,18 @@ static void settle(struct crew *crew, uint32_t berth)
 			place++;
 }
 
-/* Takes back what the worker has not taken up. */
-static void revoke_all(struct crew *crew, uint32_t berth)
+/* Takes back what the worker has not touched. */
+static void revoke_given(struct crew *crew, uint32_t berth)
 {
-	settle(crew, berth);
 	for (uint32_t place = 0; place < crew->seated_count;) {
 		uint8_t index = crew->seated[place];
 		struct seat *seat = &crew->seats[index];
 
 		if (!seat_move(&crew->board->seats[index], seat->turn,
 			       SEAT_REVOKED)) {
-			/* It was faster, or wrote what it should not have. */
-			if (!settle_seat(crew, berth, place)) {
-				close(seat->passenger.descriptor);
-				vacate(crew, place);
-			}
+			/* It was faster. */
+			if (!settle_seat(crew, berth, place))
+				place++;
 			continue;
 		}
 		struct passenger passenger = seat->passenger;
@@ -173,6 +170,16 @@ static void revoke_all(struct crew *crew, uint32_t berth)
 		crew->given[seat->lane]--;
 		vacate(crew, place);
 		wait_again(line, &passenger);
+	}
+}
+
+/* The worker is gone: what it held was its own. */
+static void clear_seats(struct crew *crew, uint32_t berth)
+{
+	revoke_given(crew, berth);
+	while (crew->seated_count > 0) {
+		close(crew->seats[crew->seated[0]].passenger.descriptor);
+		vacate(crew, 0);
 	}
 }
 
@@ -196,15 +203,30 @@ static uint32_t open_in_all(const struct crew *crew)
 
 /* ---- the ways in and out -------------------------------------------------- */
 
-static bool others_can_take(const struct handover_line *line, uint32_t berth)
+static bool is_given(const struct crew *crew, uint32_t place)
 {
-	struct handover *handover = line->handover;
+	uint8_t index = crew->seated[place];
 
+	return atomic_load(&crew->board->seats[index]) ==
+	       seat_word(crew->seats[index].turn, SEAT_GIVEN);
+}
+
+static bool is_idle(const struct crew *crew)
+{
+	if (crew->is_stuck)
+		return false;
+	for (uint32_t place = 0; place < crew->seated_count; place++)
+		if (is_given(crew, place))
+			return false;
+	return true;
+}
+
+static bool others_are_idle(const struct handover_line *line, uint32_t berth)
+{
 	for (size_t i = 0; i < roster_count(line->roster); i++) {
 		uint32_t other = roster_berth(line->roster, i);
 
-		if (other != berth && !handover->crews[other]->is_stuck &&
-		    handover->crews[other]->seated_count == 0)
+		if (other != berth && is_idle(line->handover->crews[other]))
 			return true;
 	}
 	return false;
@@ -222,15 +244,19 @@ static void look_for_stall(struct handover *handover, uint32_t berth)
 {
 	struct crew *crew = handover->crews[berth];
 
-	if (crew->seated_count == 0)
+	uint32_t place = 0;
+
+	while (place < crew->seated_count && !is_given(crew, place))
+		place++;
+	if (place == crew->seated_count)
 		return;
-	struct seat *oldest = &crew->seats[crew->seated[0]];
+	struct seat *oldest = &crew->seats[crew->seated[place]];
 
 	if (loop_now_ms(handover->loop) - oldest->given_ms < STALL_MS ||
-	    oldest->line == NULL || !others_can_take(oldest->line, berth))
+	    oldest->line == NULL || !others_are_idle(oldest->line, berth))
 		return;
 	set_stuck(crew);
-	revoke_all(crew, berth);
+	revoke_given(crew, berth);
 }
 
 static void serve_lines(struct handover *handover)
@@ -342,7 +368,7 @@ void handover_leave(struct handover *handover, uint32_t berth)
 
 		roster_remove(line->roster, berth);
 	}
-	revoke_all(crew, berth);
+	clear_seats(crew, berth);
 	atomic_store(&crew->board->is_accepting, 0);
 	handover->crews[berth] = NULL;
 	free(crew);
