@@ -301,12 +301,13 @@ def blocked(run):
 # ---- Messages --------------------------------------------------------------------------
 
 
-MESSAGE_MODES = {
-    "up": "one way, to the primary",
-    "down": "one way, to the worker",
-    "ping": "there and back, one at a time",
-    "ping64": "there and back, 64 at a time",
-    "descriptors": "with a socket each, to the worker",
+MESSAGE_MODES = {  # what is measured: the programs' mode, and on one core?
+    "one way, to the primary": ("up", False),
+    "one way, to the worker": ("down", False),
+    "there and back, one at a time": ("ping", False),
+    "there and back, one at a time, on one core": ("ping", True),
+    "there and back, 64 at a time": ("ping64", False),
+    "with a socket each, to the worker": ("descriptors", False),
 }
 
 Program = collections.namedtuple("Program", "name command")
@@ -315,11 +316,12 @@ Program = collections.namedtuple("Program", "name command")
 @benchmark("messages of 100 bytes between the primary and a worker")
 def messages(run):
     program, node = run.program("messages"), run.tool("node")
+    floor = run.program("floor_ping")
     script = os.path.join(HERE, "peers", "messages.js")
     seconds = str(run.seconds)
 
-    def measure_one(command):
-        with Running(command, run.directory) as running:
+    def measure_one(command, core):
+        with Running(command, run.directory, core=core) as running:
             running.next_of("start")
             before = cpu_ns(running.pid)
             count, spent = running.next_of("done", run.seconds * 4 + 20)
@@ -333,16 +335,21 @@ def messages(run):
         }
 
     run.report.columns("messages/s", "CPU µs")
-    for mode, text in MESSAGE_MODES.items():
+    for text, (mode, is_on_one) in MESSAGE_MODES.items():
+        core = cores()[0] if is_on_one else None
         subjects = []
         if program:
-            bytes_command = [program, mode, seconds]
-            subjects.append(Program("muster", bytes_command))
-            subjects.append(Program("muster, JSON", bytes_command + ["json"]))
+            command = [program, mode, seconds]
+            subjects.append(Program("muster", command))
+            subjects.append(Program("muster, JSON", command + ["json"]))
         if node:
             subjects.append(Program("node, JSON", [node, script, mode, seconds]))
+        if floor and mode == "ping":
+            subjects.append(Program("bare socketpair", [floor, seconds]))
         run.report.heading(text)
-        samples = interleave(run, subjects, lambda one: measure_one(one.command))
+        samples = interleave(
+            run, subjects, lambda one, core=core: measure_one(one.command, core)
+        )
         for name in samples.rounds:
             run.report.row(
                 name, samples.median(name, "rate"), samples.median(name, "cpu_us")
@@ -355,6 +362,10 @@ def messages(run):
             run.report.goal(f"{text}, per second", rate, "≥", 100_000)
         if mode == "ping":
             run.report.goal(f"{text}, muster / node", ratio, "≥", 2)
+            run.report.ratio(
+                f"{text}, muster / bare socketpair",
+                samples.ratio("muster", "bare socketpair", "rate"),
+            )
         else:
             run.report.ratio(f"{text}, muster / node", ratio)
 
