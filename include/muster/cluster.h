@@ -132,7 +132,7 @@ struct muster_options {
 
 	uint32_t backoff_ms;        /* before a worker that died young; 100 */
 	uint32_t backoff_max_ms;    /* doubled up to, with jitter; 15,000 */
-	uint32_t failures_max;      /* that died young within the window; 16 */
+	uint32_t failures_max; /* of one slot, young, within the window; 8 */
 	uint32_t failure_window_ms; /* 60,000; then the pool reports failure */
 
 	uint32_t max_surge;       /* reload: how many above the number; 1 */

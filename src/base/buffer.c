@@ -22,6 +22,7 @@ static void grow(struct buffer *buffer, size_t length)
 	size_t needed = used + length;
 
 	MUST(needed >= length);
+	MUST(buffer->data != NULL || (buffer->head == 0 && used == 0));
 	if (buffer->head > 0 && needed <= buffer->capacity / 2) {
 		memmove(buffer->data, buffer->data + buffer->head, used);
 	} else {
@@ -85,6 +86,12 @@ void buffer_append_format(struct buffer *buffer, const char *format, ...)
 	MUST(vsnprintf(room, (size_t)length + 1, format, arguments) == length);
 	va_end(arguments);
 	buffer->tail += (size_t)length;
+}
+
+void buffer_truncate(struct buffer *buffer, size_t length)
+{
+	MUST(length <= buffer_length(buffer));
+	buffer->tail = buffer->head + length;
 }
 
 void buffer_consume(struct buffer *buffer, size_t length)

@@ -39,6 +39,9 @@ void buffer_append_text(struct buffer *buffer, const char *text);
 __attribute__((format(printf, 2, 3))) void
 buffer_append_format(struct buffer *buffer, const char *format, ...);
 
+/* Keeps the first `length` bytes alone. */
+void buffer_truncate(struct buffer *buffer, size_t length);
+
 /* Drops bytes from the front; an emptied buffer larger than `keep_bytes`
  * gives its memory back. */
 void buffer_consume(struct buffer *buffer, size_t length);

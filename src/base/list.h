@@ -17,9 +17,9 @@ struct list {
 	((type *)(void *)((char *)(link)-offsetof(type, member)))
 
 /* Safe against removal of `link` itself within the body. */
-#define LIST_EACH(list, link)                                                  \
-	for (struct list *link = (list)->next, *link##_next = link->next;      \
-	     link != (list); link = link##_next, link##_next = link->next)
+#define LIST_EACH(head, link)                                                  \
+	for (struct list *link = (head)->next, *link##_next = link->next;      \
+	     link != (head); link = link##_next, link##_next = link->next)
 
 static inline void list_init(struct list *list)
 {

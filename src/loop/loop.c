@@ -10,6 +10,7 @@ struct loop {
 	uv_loop_t uv;
 	uv_prepare_t prepare; /* runs the deferred tasks; keeps nothing alive */
 	struct list tasks;
+	unsigned holds; /* while above 0 the prepare handle counts */
 	const struct log *log;
 	uint8_t scratch[LOOP_SCRATCH_BYTES];
 };
@@ -73,6 +74,19 @@ void loop_run(struct loop *loop)
 void loop_stop(struct loop *loop)
 {
 	uv_stop(&loop->uv);
+}
+
+void loop_hold(struct loop *loop)
+{
+	if (loop->holds++ == 0)
+		uv_ref((uv_handle_t *)&loop->prepare);
+}
+
+void loop_release(struct loop *loop)
+{
+	MUST(loop->holds > 0);
+	if (--loop->holds == 0)
+		uv_unref((uv_handle_t *)&loop->prepare);
 }
 
 int loop_descriptor(const struct loop *loop)

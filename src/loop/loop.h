@@ -32,6 +32,10 @@ void loop_free(struct loop *loop);
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 
+/* While held, counted, the loop goes on though nothing is open. */
+void loop_hold(struct loop *loop);
+void loop_release(struct loop *loop);
+
 /* For a loop inside another one: wait on the descriptor for timeout_ms (-1:
  * for ever), then turn once without blocking. */
 int loop_descriptor(const struct loop *loop);

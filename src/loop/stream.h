@@ -7,7 +7,9 @@
  * descriptor is closed: a passed descriptor may live on in another process,
  * and its registration would too (reference: epoll(7), questions 6 and 9).
  *
- * All of a stream's callbacks may close it.
+ * All of a stream's callbacks may close it. While it waits for something, a
+ * stream keeps loop_run() going. For a pipe that is written to, the process
+ * must ignore SIGPIPE.
  */
 #pragma once
 #include <stdbool.h>
@@ -22,32 +24,39 @@ struct stream;
 struct stream_events {
 	/* In the loop's scratch memory: good until the callback returns. */
 	void (*on_bytes)(void *owner, const uint8_t *bytes, size_t length);
-	/* 0: the peer has sent its end. Negative: an error, reading or
-	 * writing; the stream can only be closed. At most once. */
+	/* 0: the peer has sent its end, which leaves the way there open.
+	 * Negative: an error, reading or writing; the stream can only be
+	 * closed. Each at most once, an error last. */
 	void (*on_end)(void *owner, int error);
 	/* What was queued has been written. */
 	void (*on_written)(void *owner);
 };
 
-/* Takes `descriptor` over, which must be non-blocking. Not reading yet. */
+/* Takes `descriptor` over, which must be non-blocking. Not reading yet.
+ * `events` must outlive the stream. */
 struct stream *stream_open(struct loop *loop, int descriptor,
 			   const struct stream_events *events, void *owner);
 /* Drops what is queued. */
 void stream_close(struct stream *stream);
+/* The same, but gives the descriptor, which has left the poll, back. */
+__attribute__((warn_unused_result)) int stream_release(struct stream *stream);
 
 int stream_descriptor(const struct stream *stream);
 
 /* Reads once, at once: for a descriptor that probably has bytes waiting. Calls
- * back as from the loop. The stream may be gone afterwards. */
+ * back as from the loop. The stream may be gone afterwards. Not to be called
+ * within an on_bytes, which has the scratch memory. */
 void stream_read_now(struct stream *stream);
-void stream_start_reading(struct stream *stream);
-void stream_stop_reading(struct stream *stream);
+void stream_start_reading(struct stream *stream); /* fine if it reads */
+void stream_stop_reading(struct stream *stream);  /* fine if it does not */
 
 /* Writes what goes at once and queues the rest (copied). False: something is
- * queued, on_written follows. An error comes by on_end, later. */
+ * queued, on_written follows. An error comes by on_end, later; what is written
+ * from then on is dropped. */
 bool stream_write(struct stream *stream, const struct iovec *parts,
 		  size_t count);
 size_t stream_queued_bytes(const struct stream *stream);
 
-/* Sends the end after what is queued. */
+/* Sends the end after what is queued; nothing may be written from then on. A
+ * pipe's end is sent by closing it alone. */
 void stream_shutdown(struct stream *stream);

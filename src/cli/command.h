@@ -1,0 +1,59 @@
+/*
+ * command - what the muster command can do: one table, from which dispatch,
+ * help and shell completion come.
+ *
+ * A command is a file of its own that defines its struct command; commands.c
+ * lists them.
+ */
+#pragma once
+#include <stddef.h>
+
+struct arguments;
+
+struct command_option {
+	char letter;       /* 0: none */
+	const char *name;  /* without the dashes */
+	const char *also;  /* another spelling, or NULL */
+	const char *value; /* what follows it, for a person; NULL: a switch */
+	const char *help;
+};
+
+struct command {
+	const char *name;
+	const char *also;     /* another spelling, or NULL */
+	const char *operands; /* as in "PROGRAM [-- ARGUMENT...]" */
+	const char *summary;  /* one line */
+	const char *details;  /* more lines, or NULL */
+	const struct command_option
+		*options; /* ended by a NULL name, or NULL */
+	int (*run)(struct arguments *arguments); /* answers the exit code */
+};
+
+enum command_exit {
+	COMMAND_DONE = 0,
+	COMMAND_FAILED = 1,
+	COMMAND_MISUSED = 2,
+};
+
+extern const struct command start_cluster_command;
+extern const struct command completion_command;
+extern const struct command help_command;
+extern const struct command version_command;
+
+/* All of them, ended by NULL. */
+extern const struct command *const command_table[];
+
+/* NULL where there is none of that name. */
+const struct command *command_find(const char *name);
+
+/*
+ * One line on stderr: the thing and the cause, the way out in brackets.
+ * Answers the exit code.
+ */
+__attribute__((format(printf, 1, 2))) int command_failed(const char *format,
+							 ...);
+/* The same for wrong usage; it ends with where to read on about `command`,
+ * which may be NULL. */
+__attribute__((format(printf, 2, 3))) int
+command_misused(const struct command *command, const char *format, ...);
+int command_unknown(const char *name);

@@ -1,0 +1,143 @@
+"""The muster command as a user meets it: test_command.py MUSTER API VERSION"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+
+MUSTER, API, VERSION = sys.argv[1:4]
+del sys.argv[2:4]  # what follows are names of tests
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+from program import DEADLINE_S, WRAPPER, Program, equal, get, main, own_address
+
+
+def muster(*arguments):
+    """Its exit code, what it printed, and what it complained about."""
+    done = subprocess.run(
+        WRAPPER + [MUSTER, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def complains(arguments, code, *parts):
+    got, printed, complaint = muster(*arguments)
+    equal((got, printed), (code, ""))
+    equal(complaint.count("\n"), 1)
+    for part in ("muster: ",) + parts:
+        assert part in complaint, f"{part!r} is not in {complaint!r}"
+
+
+def test_help_names_every_command():
+    code, printed, _ = muster("help")
+    equal(code, 0)
+    for command in ("start-cluster", "completion", "help", "version"):
+        assert f"\n  {command} " in printed, printed
+        code, own, _ = muster("help", command)
+        assert code == 0 and own.startswith(f"usage: muster {command}"), own
+        equal(muster(command, "-h"), (0, own, ""))
+    equal(muster("--help")[1], printed)
+    equal(muster("help", "startCluster"), muster("help", "start-cluster"))
+
+
+def test_version():
+    equal(muster("version"), (0, f"muster {VERSION}\n", ""))
+    equal(muster("--version"), (0, f"muster {VERSION}\n", ""))
+
+
+def test_wrong_usage_is_exit_code_2_and_one_line():
+    equal(muster()[0], 2)
+    complains(["hepl"], 2, "'hepl'", "did you mean 'help'?")
+    complains(["start-clusters", "x"], 2, "did you mean 'start-cluster'?")
+    complains(["zzzzzz"], 2, "there is no command 'zzzzzz' (see: muster help)")
+    complains(["start-cluster"], 2, "needs a PROGRAM")
+    complains(["start-cluster", "a", "b"], 2, "'b' is one program too many")
+    complains(["start-cluster", "a", "--wokers", "2"], 2, "--workers?")
+    complains(["start-cluster", "a", "--workers"], 2, "needs a value: N|max")
+    complains(["start-cluster", "a", "-i", "0"], 2, "--workers", "'0'")
+    complains(["start-cluster", "a", "-i2000"], 2, "1 to 1024", "'2000'")
+    complains(["start-cluster", "a", "--kill-timeout", "5y"], 2, "10s", "'5y'")
+    complains(["start-cluster", "a", "--schedule=fair"], 2, "least", "'fair'")
+    complains(["start-cluster", "a", "--wait-ready=1"], 2, "takes no value")
+    complains(["start-cluster", "a", "--env", "=x"], 2, "KEY=VALUE")
+    complains(["start-cluster", "a", "--uid", "no such"], 2, "--uid")
+    complains(["start-cluster", "a", "--log", "loud"], 2, "debug", "'loud'")
+    complains(["completion", "tcsh"], 2, "bash", "'tcsh'")
+    complains(["version", "x"], 2, "'x'")
+
+
+def test_a_program_that_cannot_be_started_is_exit_code_1():
+    complains(["start-cluster", "no-such"], 1, "'no-such'", "PATH")
+    complains(["start-cluster", "./no-such"], 1, "No such file")
+    with tempfile.NamedTemporaryFile() as file:
+        complains(["start-cluster", file.name], 1, "not an executable")
+
+
+def test_output_that_does_not_arrive_is_exit_code_1():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [MUSTER, "help"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    equal(done.returncode, 1)
+    assert "cannot write" in done.stderr
+
+
+def test_start_cluster_runs_a_program():
+    address = own_address()
+    for spelling in (["start-cluster", "--workers"], ["startCluster", "-i"]):
+        command = [MUSTER, spelling[0], API, spelling[1], "2", "--name", "web"]
+        command += ["--schedule", "rr", "--kill-timeout", "10s"]
+        command += ["--env", "ALLOW_CRASH=1", "--cwd", "/"]
+        command += ["--", "--port", address]
+        with Program(*command) as program:
+            program.expect(r"worker ready .*id=1")
+            program.expect(r"worker ready .*id=2")
+            status = json.loads(get(address, "/api/status").text)
+            equal(status["name"], f"web-worker-{status['worker']}")
+            equal(os.readlink(f"/proc/{status['pid']}/cwd"), "/")
+            try:
+                get(address, "/api/crash")
+            except OSError:
+                pass
+            program.expect(r"worker ready")
+            equal(get(address, "/api/status").status, 200)
+            program.signal(signal.SIGTERM)
+            program.end()
+
+
+def test_start_cluster_looks_in_PATH():
+    folder, name = os.path.split(os.path.abspath(API))
+    path = folder + ":" + os.environ["PATH"]
+    command = [MUSTER, "start-cluster", name, "-i", "1"]
+    with Program(*command, PATH=path, PORT=own_address()) as program:
+        program.expect(r"worker ready")
+        program.signal(signal.SIGINT)
+        program.end()
+
+
+def test_start_cluster_gives_up_on_a_program_that_keeps_failing():
+    command = [MUSTER, "start-cluster", "false", "-i", "1"]
+    with Program(*command, "--max-restarts", "2") as program:
+        program.end(1)
+
+
+def test_completion_is_understood_by_bash():
+    code, script, _ = muster("completion", "bash")
+    equal(code, 0)
+    script += "\nCOMP_WORDS=(muster start-cluster --wor); COMP_CWORD=2; _muster"
+    script += '; echo "${COMPREPLY[@]}"'
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    equal((done.stdout, done.stderr), ("--workers\n", ""))
+    for shell in ("zsh", "fish"):
+        code, script, _ = muster("completion", shell)
+        assert code == 0 and "start-cluster" in script and "workers" in script
+
+
+if __name__ == "__main__":
+    sys.exit(main(globals()))
