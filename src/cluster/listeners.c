@@ -72,7 +72,10 @@ static bool is_udp(const struct listener *listener)
 
 static struct socket *first_socket(const struct listener *listener)
 {
-	return LIST_ENTRY(list_first(&listener->sockets), struct socket, link);
+	struct list *first = list_first(&listener->sockets);
+
+	MUST(first != NULL);
+	return LIST_ENTRY(first, struct socket, link);
 }
 
 /* ---- accepting --------------------------------------------------------------
