@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -503,6 +504,12 @@ void expect_none(struct process *process, const char *pattern, ...)
 			text);
 }
 
+const char *line_at(const struct process *process, int index)
+{
+	return (size_t)index < process->line_count ? process->lines[index].text
+						   : NULL;
+}
+
 int line_number(const struct process *process, const char *line)
 {
 	for (size_t i = 0; i < process->line_count; i++)
@@ -776,6 +783,8 @@ static int run_program(int argc, char **argv,
 	/* Should the tests be killed, their programs go with them. */
 	if (getenv("MUSTER_CHANNEL_FD") == NULL)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* Some are meant to crash. */
+	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
 	for (; programs->name != NULL; programs++)
 		if (strcmp(programs->name, argv[2]) == 0)
 			return programs->run(argc, argv);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "program.h"
@@ -351,6 +352,22 @@ static int order_spin(struct muster_cluster *cluster, const char *rest)
 	return 0;
 }
 
+/* Blocks the loop for so many milliseconds, working. */
+static int order_busy(struct muster_cluster *cluster, const char *rest)
+{
+	struct timespec now;
+	int ms = take_number(&rest);
+
+	(void)cluster;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	int64_t end_ms = now.tv_sec * 1000 + now.tv_nsec / 1000000 + ms;
+
+	do
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	while (now.tv_sec * 1000 + now.tv_nsec / 1000000 < end_ms);
+	return 0;
+}
+
 static int order_say(struct muster_cluster *cluster, const char *rest)
 {
 	say("worker %d %s", muster_worker_id(muster_self(cluster)), rest);
@@ -378,11 +395,11 @@ static int order_cut(struct muster_cluster *cluster, const char *rest)
 static const struct verb orders[] = {
 	{ "exit", order_exit },   { "disconnect", order_disconnect },
 	{ "kill", order_kill },   { "close", order_close },
-	{ "spin", order_spin },   { "say", order_say },
-	{ "reply", order_reply }, { "ready", order_ready },
-	{ "cut", order_cut },     { "listen", listen_at },
-	{ "unlisten", unlisten }, { "unref", unref },
-	{ NULL, NULL },
+	{ "spin", order_spin },   { "busy", order_busy },
+	{ "say", order_say },     { "reply", order_reply },
+	{ "ready", order_ready }, { "cut", order_cut },
+	{ "listen", listen_at },  { "unlisten", unlisten },
+	{ "unref", unref },       { NULL, NULL },
 };
 
 static void on_order(struct muster_worker *self, struct muster_message *message,

@@ -18,8 +18,8 @@
  *                            reuse_address readable_all writable_all
  *                            backlog=N max=N schedule=S
  *   unlisten N, unref N, close (what it holds), exit CODE, disconnect, kill,
- *   spin (for ever), say TEXT, reply TEXT (to the primary), ready, cut (its
- *   end of the channel)
+ *   spin (for ever), busy MS, say TEXT, reply TEXT (to the primary), ready, cut
+ * (its end of the channel)
  */
 #pragma once
 #include <muster/cluster.h>
