@@ -142,7 +142,7 @@ class Running:
             self.process = subprocess.Popen(
                 command,
                 env={**os.environ, **(env or {})},
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,
@@ -154,6 +154,7 @@ class Running:
 
     def __exit__(self, *_):
         members = tree(self.pid)
+        self.process.stdin.close()
         send_signal(self.pid, signal.SIGTERM)
         try:
             self.process.wait(STOP_SECONDS)

@@ -47,6 +47,15 @@ static void die(struct muster_timer *timer, void *arg)
 	exit(1);
 }
 
+/* Told to go, and finished: nothing to die for any more. */
+static void on_disconnect(struct muster_worker *self, void *arg)
+{
+	struct muster_timer *death = arg;
+
+	(void)self;
+	muster_timer_stop(death);
+}
+
 static uint64_t random_below(uint64_t limit)
 {
 	uint64_t number = 0;
@@ -76,8 +85,10 @@ int main(int argc, char **argv)
 			return 1;
 		}
 		printf("Worker running on pid: %d\n", (int)getpid());
-		muster_timer_start(cluster, random_below(life_ms) + 1, 0, die,
-				   NULL);
+		muster_on_disconnect(
+			cluster, on_disconnect,
+			muster_timer_start(cluster, random_below(life_ms) + 1,
+					   0, die, NULL));
 	}
 	return muster_cluster_run(cluster);
 }

@@ -130,9 +130,9 @@ struct muster_options {
 	uint32_t hang_ms;       /* silent for so long is ended; 30,000 */
 	bool no_hang_check;
 
-	uint32_t backoff_ms;        /* before a worker that died young; 100 */
-	uint32_t backoff_max_ms;    /* doubled up to, with jitter; 15,000 */
-	uint32_t failures_max; /* of one slot, young, within the window; 8 */
+	uint32_t backoff_ms;     /* before a worker that died young; 100 */
+	uint32_t backoff_max_ms; /* doubled up to, with jitter; 15,000 */
+	uint32_t failures_max;   /* of one slot, young, within the window; 8 */
 	uint32_t failure_window_ms; /* 60,000; then the pool reports failure */
 
 	uint32_t max_surge;       /* reload: how many above the number; 1 */
@@ -399,58 +399,59 @@ typedef void (*muster_error_fn)(struct muster_worker *worker, int code,
 typedef void (*muster_output_fn)(struct muster_worker *worker, int descriptor,
 				 const char *bytes, size_t length, void *arg);
 
-MUSTER_PUBLIC void muster_on_setup(struct muster_cluster *, muster_setup_fn,
-				   void *arg);
-MUSTER_PUBLIC void muster_on_fork(struct muster_cluster *, muster_worker_fn,
-				  void *arg);
-MUSTER_PUBLIC void muster_on_online(struct muster_cluster *, muster_worker_fn,
-				    void *arg);
-MUSTER_PUBLIC void muster_on_listening(struct muster_cluster *,
-				       muster_listening_fn, void *arg);
-MUSTER_PUBLIC void muster_on_ready(struct muster_cluster *, muster_worker_fn,
-				   void *arg);
-MUSTER_PUBLIC void muster_on_message(struct muster_cluster *, muster_message_fn,
-				     void *arg);
-MUSTER_PUBLIC void muster_on_drain(struct muster_cluster *, muster_worker_fn,
-				   void *arg);
-MUSTER_PUBLIC void muster_on_disconnect(struct muster_cluster *,
-					muster_worker_fn, void *arg);
+MUSTER_PUBLIC void muster_on_setup(struct muster_cluster *cluster,
+				   muster_setup_fn fn, void *arg);
+MUSTER_PUBLIC void muster_on_fork(struct muster_cluster *cluster,
+				  muster_worker_fn fn, void *arg);
+MUSTER_PUBLIC void muster_on_online(struct muster_cluster *cluster,
+				    muster_worker_fn fn, void *arg);
+MUSTER_PUBLIC void muster_on_listening(struct muster_cluster *cluster,
+				       muster_listening_fn fn, void *arg);
+MUSTER_PUBLIC void muster_on_ready(struct muster_cluster *cluster,
+				   muster_worker_fn fn, void *arg);
+MUSTER_PUBLIC void muster_on_message(struct muster_cluster *cluster,
+				     muster_message_fn fn, void *arg);
+MUSTER_PUBLIC void muster_on_drain(struct muster_cluster *cluster,
+				   muster_worker_fn fn, void *arg);
+MUSTER_PUBLIC void muster_on_disconnect(struct muster_cluster *cluster,
+					muster_worker_fn fn, void *arg);
 /* Exactly one of code and signal is set: signal is 0 after a normal exit, code
  * is -1 after a signal. */
-MUSTER_PUBLIC void muster_on_exit(struct muster_cluster *, muster_exit_fn,
-				  void *arg);
+MUSTER_PUBLIC void muster_on_exit(struct muster_cluster *cluster,
+				  muster_exit_fn fn, void *arg);
 /* A worker that broke the protocol of the channel, or could not be started by
  * the pool; with no callback it is logged. */
-MUSTER_PUBLIC void muster_on_error(struct muster_cluster *, muster_error_fn,
-				   void *arg);
+MUSTER_PUBLIC void muster_on_error(struct muster_cluster *cluster,
+				   muster_error_fn fn, void *arg);
 /* Output of a `silent` worker or of a pipe; length 0 is the end. With no
  * callback it is read and dropped. */
-MUSTER_PUBLIC void muster_on_output(struct muster_cluster *, muster_output_fn,
-				    void *arg);
+MUSTER_PUBLIC void muster_on_output(struct muster_cluster *cluster,
+				    muster_output_fn fn, void *arg);
 /* The pool gave up: failures_max workers died young within the window. With no
  * callback the cluster disconnects and run returns 1. */
-MUSTER_PUBLIC void muster_on_failure(struct muster_cluster *, muster_done_fn,
-				     void *arg);
+MUSTER_PUBLIC void muster_on_failure(struct muster_cluster *cluster,
+				     muster_done_fn fn, void *arg);
 
 /* The same for one worker. */
-MUSTER_PUBLIC void muster_worker_on_online(struct muster_worker *,
-					   muster_worker_fn, void *arg);
-MUSTER_PUBLIC void muster_worker_on_listening(struct muster_worker *,
-					      muster_listening_fn, void *arg);
-MUSTER_PUBLIC void muster_worker_on_ready(struct muster_worker *,
-					  muster_worker_fn, void *arg);
-MUSTER_PUBLIC void muster_worker_on_message(struct muster_worker *,
-					    muster_message_fn, void *arg);
-MUSTER_PUBLIC void muster_worker_on_drain(struct muster_worker *,
-					  muster_worker_fn, void *arg);
-MUSTER_PUBLIC void muster_worker_on_disconnect(struct muster_worker *,
-					       muster_worker_fn, void *arg);
-MUSTER_PUBLIC void muster_worker_on_exit(struct muster_worker *, muster_exit_fn,
-					 void *arg);
-MUSTER_PUBLIC void muster_worker_on_error(struct muster_worker *,
-					  muster_error_fn, void *arg);
-MUSTER_PUBLIC void muster_worker_on_output(struct muster_worker *,
-					   muster_output_fn, void *arg);
+MUSTER_PUBLIC void muster_worker_on_online(struct muster_worker *worker,
+					   muster_worker_fn fn, void *arg);
+MUSTER_PUBLIC void muster_worker_on_listening(struct muster_worker *worker,
+					      muster_listening_fn fn,
+					      void *arg);
+MUSTER_PUBLIC void muster_worker_on_ready(struct muster_worker *worker,
+					  muster_worker_fn fn, void *arg);
+MUSTER_PUBLIC void muster_worker_on_message(struct muster_worker *worker,
+					    muster_message_fn fn, void *arg);
+MUSTER_PUBLIC void muster_worker_on_drain(struct muster_worker *worker,
+					  muster_worker_fn fn, void *arg);
+MUSTER_PUBLIC void muster_worker_on_disconnect(struct muster_worker *worker,
+					       muster_worker_fn fn, void *arg);
+MUSTER_PUBLIC void muster_worker_on_exit(struct muster_worker *worker,
+					 muster_exit_fn fn, void *arg);
+MUSTER_PUBLIC void muster_worker_on_error(struct muster_worker *worker,
+					  muster_error_fn fn, void *arg);
+MUSTER_PUBLIC void muster_worker_on_output(struct muster_worker *worker,
+					   muster_output_fn fn, void *arg);
 
 /* ---- Listening ---------------------------------------------------------- */
 

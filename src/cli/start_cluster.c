@@ -254,7 +254,7 @@ static int read_request(struct arguments *arguments, struct request *request)
 		if (code != COMMAND_DONE)
 			return code;
 	}
-	request->cluster.settings.args = (const char *const *)arguments->rest;
+	request->cluster.settings.args = arguments->rest;
 	return COMMAND_DONE;
 }
 

@@ -12,7 +12,7 @@
 #include "loop/fdstream.h"
 
 /* Descriptors that came before their frame has; more is an attack. */
-#define WAITING_DESCRIPTORS_MAX (2 * FDSTREAM_BATCH)
+#define WAITING_DESCRIPTORS_MAX ((size_t)2 * FDSTREAM_BATCH)
 
 /* A message that came while another one was awaited. */
 struct kept {
@@ -254,10 +254,9 @@ static void run_replay(struct loop_task *task)
 
 	channel->is_parsing = true;
 	while (!channel->is_closed &&
-	       (link = list_first(&channel->kept)) != NULL) {
+	       (link = list_take_first(&channel->kept)) != NULL) {
 		struct kept *kept = LIST_ENTRY(link, struct kept, link);
 
-		list_remove(link);
 		hand_out(channel, &kept->frame, &kept->descriptors);
 		free(kept);
 	}
@@ -320,10 +319,9 @@ void channel_close(struct channel *channel)
 	DISCARD(fdstream_flush(channel->stream)); /* may be gone */
 	fdstream_close(channel->stream);
 	loop_undefer(&channel->replay);
-	while ((link = list_first(&channel->kept)) != NULL) {
+	while ((link = list_take_first(&channel->kept)) != NULL) {
 		struct kept *kept = LIST_ENTRY(link, struct kept, link);
 
-		list_remove(link);
 		close_descriptors(&kept->descriptors);
 		free(kept);
 	}

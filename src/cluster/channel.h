@@ -18,7 +18,7 @@
 /* Past this much queued the sender is told to wait... */
 #define CHANNEL_BUSY_BYTES 131072
 /* ...and past this much it is refused. */
-#define CHANNEL_QUEUE_MAX (64u * 1024 * 1024)
+#define CHANNEL_QUEUE_MAX ((size_t)64 * 1024 * 1024)
 
 struct channel;
 

@@ -257,11 +257,10 @@ int muster_cluster_close(struct muster_cluster *cluster)
 	int exit_code = cluster->exit_code;
 	struct list *link;
 
-	while ((link = list_first(&cluster->parts)) != NULL) {
+	while ((link = list_take_first(&cluster->parts)) != NULL) {
 		struct cluster_part *part =
 			LIST_ENTRY(link, struct cluster_part, link);
 
-		list_remove(link);
 		part->on_close(part);
 	}
 	while ((link = list_first(&cluster->listeners)) != NULL)

@@ -21,7 +21,7 @@
 #define BATCH_MAX 16
 
 /* The frame of a CONNECTION: three numbers. */
-#define CONNECTION_BYTES (FRAME_HEAD_BYTES + 12)
+#define CONNECTION_BYTES ((size_t)FRAME_HEAD_BYTES + 12)
 
 /* A connection that is ours to pass on. */
 struct passenger {

@@ -169,6 +169,7 @@ void muster_connection_close(struct muster_connection *connection)
 void muster_connection_refuse(struct muster_connection *connection)
 {
 	struct muster_listener *listener = connection->listener;
+	struct muster_cluster *cluster = listener->cluster;
 	bool is_handed = connection->is_handed;
 
 	MUST(connection->verdict != NULL); /* only within the callback */
@@ -182,7 +183,7 @@ void muster_connection_refuse(struct muster_connection *connection)
 	MUST(listener->open > 0);
 	listener->open--;
 	free_if_done(listener);
-	cluster_release(listener->cluster);
+	cluster_release(cluster);
 }
 
 int muster_connection_descriptor(const struct muster_connection *connection)

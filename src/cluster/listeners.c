@@ -61,18 +61,20 @@ struct listeners {
 	size_t count;
 };
 
-static bool is_udp(const struct listener *listener)
-{
-	struct socket *first =
-		LIST_ENTRY(list_first(&listener->sockets), struct socket, link);
-
-	return first->bound.type == BOUND_UDP4 ||
-	       first->bound.type == BOUND_UDP6;
-}
-
+/* There is one as long as the listener is. */
 static struct socket *first_socket(const struct listener *listener)
 {
-	return LIST_ENTRY(list_first(&listener->sockets), struct socket, link);
+	struct list *first = list_first(&listener->sockets);
+
+	MUST(first != NULL);
+	return LIST_ENTRY(first, struct socket, link);
+}
+
+static bool is_udp(const struct listener *listener)
+{
+	const struct bound *bound = &first_socket(listener)->bound;
+
+	return bound->type == BOUND_UDP4 || bound->type == BOUND_UDP6;
 }
 
 /* ---- accepting --------------------------------------------------------------
@@ -679,10 +681,8 @@ void listeners_free(struct listeners *listeners)
 			LIST_ENTRY(link, struct listener, link);
 		struct list *first;
 
-		while ((first = list_first(&listener->members)) != NULL) {
-			list_remove(first);
+		while ((first = list_take_first(&listener->members)) != NULL)
 			free(LIST_ENTRY(first, struct member, link));
-		}
 		listener_close(listener);
 	}
 	free(listeners);

@@ -39,7 +39,7 @@ void message_tell(struct muster_worker *worker,
 static int check(enum muster_serialization kind, const void *content,
 		 size_t length)
 {
-	if (length > MUSTER_MESSAGE_MAX)
+	if (length > FRAME_PAYLOAD_MAX)
 		return -EMSGSIZE;
 	if (kind == MUSTER_BYTES)
 		return 0;

@@ -37,11 +37,10 @@ static void run_tell_setups(struct loop_task *task)
 	struct primary *primary = LIST_ENTRY(task, struct primary, tell_setups);
 	struct list *link;
 
-	while ((link = list_first(&primary->setups)) != NULL) {
+	while ((link = list_take_first(&primary->setups)) != NULL) {
 		struct setup_told *told =
 			LIST_ENTRY(link, struct setup_told, link);
 
-		list_remove(link);
 		events_tell_setup(primary->cluster, &told->settings.view);
 		settings_fini(&told->settings);
 		free(told);
@@ -704,15 +703,13 @@ void primary_free(struct primary *primary)
 	while ((link = list_first(&primary->workers)) != NULL)
 		forget_worker(primary,
 			      LIST_ENTRY(link, struct muster_worker, link));
-	while ((link = list_first(&primary->done)) != NULL) {
-		list_remove(link);
+	while ((link = list_take_first(&primary->done)) != NULL) {
 		free(LIST_ENTRY(link, struct waiting_done, link));
 	}
-	while ((link = list_first(&primary->setups)) != NULL) {
+	while ((link = list_take_first(&primary->setups)) != NULL) {
 		struct setup_told *told =
 			LIST_ENTRY(link, struct setup_told, link);
 
-		list_remove(link);
 		settings_fini(&told->settings);
 		free(told);
 	}

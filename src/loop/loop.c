@@ -20,11 +20,10 @@ static void run_tasks(struct loop *loop)
 {
 	struct list *link;
 
-	while ((link = list_first(&loop->tasks)) != NULL) {
+	while ((link = list_take_first(&loop->tasks)) != NULL) {
 		struct loop_task *task =
 			LIST_ENTRY(link, struct loop_task, link);
 
-		list_remove(link);
 		task->run(task);
 	}
 }
