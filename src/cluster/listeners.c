@@ -77,8 +77,7 @@ static bool is_udp(const struct listener *listener)
 	return bound->type == BOUND_UDP4 || bound->type == BOUND_UDP6;
 }
 
-/* ---- accepting --------------------------------------------------------------
- */
+/* ---- accepting ---- */
 
 /* Does the primary accept here now? */
 static bool is_ours(const struct socket *socket)
@@ -257,7 +256,8 @@ static struct listener *find_asked(struct listeners *listeners,
 			LIST_ENTRY(link, struct listener, link);
 
 		if (listener->asked.kind == asked->kind &&
-		    listener->asked.port == asked->port &&
+		    (listener->asked.port == asked->port ||
+		     first_socket(listener)->bound.port == asked->port) &&
 		    listener->index == index &&
 		    strcmp(listener->asked.host, asked->host) == 0)
 			return listener;
