@@ -107,8 +107,10 @@ void pool_on_exited(struct primary *primary, struct muster_worker *worker)
 
 	if (!primary->pool.is_on || worker->predecessor != NULL)
 		return;
-	if (worker->is_voluntary ||
-	    age_ms >= primary->cluster->options.min_uptime_ms) {
+	bool was_sent_off = worker->is_voluntary && !worker->wished_to_leave;
+	bool is_young = age_ms < primary->cluster->options.min_uptime_ms;
+
+	if (!worker->missed_ready && (was_sent_off || !is_young)) {
 		slot->young_deaths = 0;
 		slot->not_before_ms = 0;
 	} else if (count_young_death(primary, worker->id)) {
@@ -161,6 +163,8 @@ static uint64_t start_missing(struct primary *primary, int missing)
 		log_error(&primary->cluster->log,
 			  "worker not started id=%d error=\"%s\"", id,
 			  strerror(-error));
+		events_tell_cluster_error(primary->cluster, error,
+					  primary->cluster->problem.text);
 		if (count_young_death(primary, id))
 			return 0;
 		if (slot->not_before_ms <= now_ms)
