@@ -6,15 +6,14 @@
 #include "base/must.h"
 #include "cluster/primary_internal.h"
 
-/* Workers that will stay: not on their way out, not replacing one that is. */
-static int staying(const struct primary *primary)
+/* Slots that are held. Who leaves of its own will has given its slot up; who
+ * was cut off keeps it until its exit tells why, and is replaced then. */
+static int held(const struct primary *primary)
 {
 	int count = 0;
 
 	for (int id = 1; id <= SLOTS_MAX; id++) {
-		const struct muster_worker *holder = primary->slots[id].holder;
-
-		if (holder != NULL && holder->state < WORKER_DRAINING)
+		if (primary->slots[id].holder != NULL)
 			count++;
 	}
 	return count;
@@ -23,7 +22,7 @@ static int staying(const struct primary *primary)
 bool pool_is_short(const struct primary *primary)
 {
 	return primary->pool.is_on && !primary->pool.is_paused &&
-	       staying(primary) < primary->pool.wanted;
+	       held(primary) < primary->pool.wanted;
 }
 
 static uint64_t jittered(uint64_t delay_ms)
@@ -194,7 +193,7 @@ static void run_fill(struct loop_task *task)
 {
 	struct pool *pool = LIST_ENTRY(task, struct pool, fill);
 	struct primary *primary = LIST_ENTRY(pool, struct primary, pool);
-	int missing = pool->wanted - staying(primary);
+	int missing = pool->wanted - held(primary);
 
 	if (!pool->is_on || pool->is_paused || primary->is_stopping)
 		return;
