@@ -79,6 +79,7 @@ static void update_poll(struct fdstream *stream)
 	if (wanted == stream->polled)
 		return;
 	stream->polled = wanted;
+	loop_touch(stream->loop);
 	if (wanted == 0)
 		MUST(uv_poll_stop(&stream->poll) == 0);
 	else
@@ -395,7 +396,7 @@ static bool read_into(struct fdstream *stream, uint8_t *room)
 
 bool fdstream_read_now(struct fdstream *stream)
 {
-	return read_into(stream, loop_scratch(stream->loop));
+	return read_into(stream, loop_fdstream_scratch(stream->loop));
 }
 
 int fdstream_read_within(struct fdstream *stream, int timeout_ms)
