@@ -256,7 +256,8 @@ static struct listener *find_asked(struct listeners *listeners,
 			LIST_ENTRY(link, struct listener, link);
 
 		if (listener->asked.kind == asked->kind &&
-		    listener->asked.port == asked->port &&
+		    (listener->asked.port == asked->port ||
+		     first_socket(listener)->bound.port == asked->port) &&
 		    listener->index == index &&
 		    strcmp(listener->asked.host, asked->host) == 0)
 			return listener;

@@ -136,22 +136,15 @@ const struct muster_settings *primary_settings(const struct primary *primary)
 /* ---- the end of all
  * --------------------------------------------------------------- */
 
-bool primary_expects_workers(const struct primary *primary)
+/* May a worker come that would join a listener? */
+static bool expects_workers(const struct primary *primary)
 {
-	if (!primary->is_stopping && pool_is_short(primary))
-		return true;
 	LIST_EACH (&primary->workers, link) {
 		if (LIST_ENTRY(link, struct muster_worker, link)->state <
 		    WORKER_READY)
 			return true;
 	}
-	return false;
-}
-
-void primary_sweep(struct primary *primary)
-{
-	if (!primary_expects_workers(primary))
-		listeners_sweep(primary->listeners);
+	return primary->pool.is_on && !primary->is_stopping;
 }
 
 static void run_check_done(struct loop_task *task)
@@ -161,7 +154,8 @@ static void run_check_done(struct loop_task *task)
 
 	if (primary->worker_count > 0)
 		return;
-	primary_sweep(primary);
+	if (!expects_workers(primary))
+		listeners_sweep(primary->listeners);
 	primary->is_stopping = false; /* it may all begin again */
 	while (primary->worker_count == 0 &&
 	       (link = list_first(&primary->done)) != NULL) {
@@ -273,6 +267,9 @@ static void on_message(struct muster_worker *worker,
 	case MESSAGE_READY:
 		worker_set_ready(worker);
 		break;
+	case MESSAGE_RUNNING:
+		worker_set_running(worker);
+		break;
 	case MESSAGE_LEAVING:
 		on_leaving(worker, message->leaving.at_once != 0);
 		break;
@@ -296,7 +293,6 @@ static void on_ready(struct muster_worker *worker)
 
 	reload_on_ready(primary, worker);
 	pool_on_ready(primary, worker);
-	primary_sweep(primary);
 }
 
 static void release_slot(struct muster_worker *worker)
@@ -344,8 +340,8 @@ static void on_exited(struct muster_worker *worker)
 	list_remove(&worker->link);
 	if (primary->worker_count == 0)
 		loop_defer(primary->cluster->loop, &primary->check_done);
-	else
-		primary_sweep(primary);
+	else if (!expects_workers(primary))
+		listeners_sweep(primary->listeners);
 }
 
 static const struct worker_events worker_events = {
@@ -377,7 +373,6 @@ static void welcome(struct primary *primary, struct muster_worker *worker)
 			     .worker_id = (uint32_t)worker->id,
 			     .berth = worker->berth,
 			     .serialization = worker->serialization,
-			     .wait_ready = options->wait_ready,
 			     .drain_ms = options->drain_ms,
 			     .drain_idle_ms = options->drain_idle_ms },
 	};
@@ -544,9 +539,10 @@ static void on_stopped(struct muster_cluster *cluster, void *arg)
 	muster_cluster_stop(cluster, cluster->exit_code);
 }
 
+/* Ctrl-C twice means now. */
 static void on_stop_signal(struct primary *primary, int signal)
 {
-	bool is_second = primary->is_stopping;
+	bool is_second = primary->is_stopping && signal == SIGINT;
 
 	set_paused(primary, false);
 	log_info(&primary->cluster->log, "stopping signal=%s%s",

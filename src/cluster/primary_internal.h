@@ -65,11 +65,7 @@ int primary_start_worker(struct primary *primary, int id,
 			 const char *const *env,
 			 struct muster_worker *predecessor,
 			 struct muster_worker **worker);
-/* May a worker come that would join a listener? */
-bool primary_expects_workers(const struct primary *primary);
 void primary_stop_all(struct primary *primary);
-/* Closes the listeners that nobody has joined, unless somebody may. */
-void primary_sweep(struct primary *primary);
 
 void pool_init(struct primary *primary);
 void pool_fini(struct primary *primary);

@@ -63,7 +63,9 @@ static void finish(struct primary *primary)
 			  "reload failed problem=%s text=\"%s\"",
 			  primary->cluster->problem.name,
 			  primary->cluster->problem.text);
-	primary_sweep(primary);
+	/* All are ready: what they did not ask for nobody will. */
+	if (reload->failure == 0)
+		listeners_sweep(primary->listeners);
 	if (on_done != NULL)
 		on_done(primary->cluster, reload->failure, reload->arg);
 }

@@ -21,7 +21,6 @@ struct self {
 		worker; /* stands for itself, towards the primary */
 	struct board *board;
 	bool was_welcomed;
-	bool wait_ready;
 	bool is_draining;
 	bool may_leave;  /* the primary knows, or is gone */
 	bool holds_loop; /* messages may come */
@@ -229,7 +228,6 @@ static void on_welcome(void *owner, const struct message *message,
 	self->worker.serialization = welcome->serialization == MUSTER_BYTES
 					     ? MUSTER_BYTES
 					     : MUSTER_JSON;
-	self->wait_ready = welcome->wait_ready != 0;
 	self->drain_ms = welcome->drain_ms;
 	self->drain_idle_ms = welcome->drain_idle_ms;
 	self->was_welcomed = true;
@@ -290,6 +288,7 @@ static void on_message(void *owner, const struct message *message,
 	case MESSAGE_UNLISTEN:
 	case MESSAGE_WAKE:
 	case MESSAGE_READY:
+	case MESSAGE_RUNNING:
 	case MESSAGE_LEAVING:
 	case MESSAGE_PONG:
 		log_warn(&self->cluster->log,
@@ -461,8 +460,9 @@ int self_ready(struct self *self)
 
 void self_start(struct self *self)
 {
-	if (!self->wait_ready)
-		DISCARD(self_ready(self)); /* a primary that is gone: on_end */
+	send(self,
+	     &(struct message){ .type = MESSAGE_RUNNING,
+				.running = { (uint32_t)self->worker.id } });
 }
 
 struct muster_worker *self_worker(struct self *self)

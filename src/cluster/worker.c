@@ -90,6 +90,16 @@ static void on_leave_time(void *owner)
 	}
 }
 
+/* How long a program that was asked to go may still be starting. */
+static uint32_t hello_ms(const struct muster_worker *worker)
+{
+	const struct muster_options *options = &worker->cluster->options;
+
+	return options->min_uptime_ms < options->drain_ms
+		       ? options->min_uptime_ms
+		       : options->drain_ms;
+}
+
 static void leave_within(struct muster_worker *worker, uint32_t deadline_ms)
 {
 	if (worker->is_dead || timer_is_started(worker->leave_timer))
@@ -129,9 +139,9 @@ void worker_ask_to_leave(struct muster_worker *worker, bool at_once)
 						.leave = { at_once } },
 			     -1);
 	leave_within(worker, worker->cluster->options.drain_ms);
-	/* A program that never said hello does not read the channel. */
+	/* A program that does not say hello soon does not read the channel. */
 	if (!worker->said_hello)
-		worker_terminate(worker, SIGTERM);
+		timer_start(worker->leave_timer, hello_ms(worker), 0);
 }
 
 /* ---- the channel
@@ -194,9 +204,14 @@ static void on_hello(struct muster_worker *worker,
 	if (worker->said_hello)
 		return;
 	worker->said_hello = true;
-	if (worker->state != WORKER_STARTING)
-		return; /* it was asked to leave before it was there */
-	worker_move(worker, WORKER_ONLINE);
+	if (worker->state == WORKER_STARTING)
+		worker_move(worker, WORKER_ONLINE);
+	if (worker->was_asked) {
+		/* It was, before it was there: now it has its time. */
+		timer_start(worker->leave_timer,
+			    worker->cluster->options.drain_ms, 0);
+		return;
+	}
 	events_tell(worker, EVENT_ONLINE);
 }
 
@@ -244,8 +259,21 @@ void worker_set_ready(struct muster_worker *worker)
 	worker->events->on_ready(worker);
 }
 
-/* First after min_uptime_ms: a program that does not speak to us is ready by
- * being alive. Then after ready_ms: it had its time. */
+void worker_set_running(struct muster_worker *worker)
+{
+	const struct muster_options *options = &worker->cluster->options;
+
+	worker->is_running = true;
+	if (worker->state >= WORKER_READY || options->wait_ready)
+		return;
+	timer_start(worker->ready_timer, options->min_uptime_ms, 0);
+}
+
+/*
+ * First min_uptime_ms after it was started, or, where it speaks to us, after
+ * it began to run: a program that does not listen is ready by being alive.
+ * Else after ready_ms: it had its time.
+ */
 static void on_ready_time(void *owner)
 {
 	struct muster_worker *worker = owner;
@@ -253,7 +281,8 @@ static void on_ready_time(void *owner)
 	uint64_t alive_ms =
 		loop_now_ms(worker->cluster->loop) - worker->started_ms;
 
-	if (!worker->said_hello && !options->wait_ready) {
+	if ((!worker->said_hello || worker->is_running) &&
+	    !options->wait_ready) {
 		worker_set_ready(worker);
 		return;
 	}

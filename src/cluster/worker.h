@@ -46,6 +46,7 @@ struct muster_worker {
 	bool is_voluntary;
 	bool was_asked; /* to leave */
 	bool said_hello;
+	bool is_running;
 	bool was_ready;
 	bool missed_ready; /* was not ready in time */
 	int code;
@@ -110,6 +111,9 @@ const char *worker_state_name(enum worker_state state);
 
 /* Tells the application and the primary that it serves. */
 void worker_set_ready(struct muster_worker *worker);
+
+/* It turns its loop: what it does not listen on soon it never will. */
+void worker_set_running(struct muster_worker *worker);
 
 /* Asks it to go and sees to it that it does. */
 void worker_ask_to_leave(struct muster_worker *worker, bool at_once);

@@ -107,7 +107,9 @@ static void on_uv_poll(uv_poll_t *poll, int status, int events)
 {
 	struct fdstream *stream = poll->data;
 
-	(void)status; /* an error shows when the socket is used */
+	/* After an error libuv has stopped the handle; reading tells which. */
+	if (status < 0)
+		stream->polled = 0;
 	if ((events & UV_WRITABLE) != 0 && stream->is_blocked) {
 		int error = fdstream_flush(stream);
 
@@ -115,8 +117,10 @@ static void on_uv_poll(uv_poll_t *poll, int status, int events)
 			end(stream, error);
 	}
 	if (!stream->is_closing && stream->is_reading &&
-	    (events & UV_WRITABLE) != events)
+	    (status < 0 || (events & ~UV_WRITABLE) != 0))
 		fdstream_read_now(stream);
+	if (status < 0)
+		update_poll(stream);
 }
 
 static void on_uv_retry(uv_timer_t *timer)

@@ -37,9 +37,13 @@ static void on_uv_poll(uv_poll_t *handle, int status, int events)
 {
 	struct watch *watch = handle->data;
 
-	/* An error on the descriptor shows when it is read. */
-	(void)status;
+	/* An error shows when the descriptor is read. libuv has stopped the
+	 * handle then; it goes on, as a UDP socket's errors pass. */
 	(void)events;
+	if (status < 0 && watch->is_started) {
+		watch->is_started = false;
+		watch_start(watch);
+	}
 	watch->on_readable(watch->owner);
 }
 

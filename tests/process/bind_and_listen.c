@@ -208,10 +208,9 @@ static void the_backlog_is_the_one_asked_for(void)
 static void the_backlog_is_the_largest_asked_for(void)
 {
 	struct process *p = start_many(3);
+	int port = free_port();
 
-	command(p, "tell 1 listen %s:0 backlog=100", own_host());
-	int port = port_of_listener(p, 1, 0);
-
+	command(p, "tell 1 listen %s:%d backlog=100", own_host(), port);
 	assert_int_equal(field(expect(p, "listening 1 *"), "backlog"), 100);
 	command(p, "tell 2 listen %s:%d backlog=300", own_host(), port);
 	assert_int_equal(field(expect(p, "listening 2 *"), "backlog"), 300);
@@ -271,9 +270,10 @@ static void options_that_conflict_are_refused(void)
 {
 	struct process *p = start_many(2);
 
-	command(p, "tell 1 listen %s:0 schedule=rr", own_host());
-	int port = port_of_listener(p, 1, 0);
+	int port = free_port();
 
+	command(p, "tell 1 listen %s:%d schedule=rr", own_host(), port);
+	expect(p, "listening 1 *");
 	command(p, "tell 2 listen %s:%d schedule=shared", own_host(), port);
 	expect(p, "worker 2 listen * code=%d *", -EINVAL);
 	command(p, "tell 2 listen %s:%d schedule=rr", own_host(), port);
@@ -558,9 +558,10 @@ static void a_worker_leaves_a_shared_address_and_joins_it_again(void)
 
 		expect(p, "online 1 *");
 		expect(p, "online 2 *");
-		command(p, "tell 1 listen %s:0", own_host());
-		int port = port_of_listener(p, 1, 0);
+		int port = free_port();
 
+		command(p, "tell 1 listen %s:%d", own_host(), port);
+		expect(p, "listening 1 *");
 		command(p, "tell 2 listen %s:%d", own_host(), port);
 		assert_int_equal(port_of_listener(p, 2, 0), port);
 		command(p, "tell 2 unlisten 0");
@@ -578,9 +579,10 @@ static void a_worker_that_listens_twice_is_refused_and_does_no_harm(void)
 {
 	struct process *p = start_many(2);
 
-	command(p, "tell 1 listen %s:0", own_host());
-	int port = port_of_listener(p, 1, 0);
+	int port = free_port();
 
+	command(p, "tell 1 listen %s:%d", own_host(), port);
+	expect(p, "listening 1 *");
 	command(p, "tell 1 listen %s:%d", own_host(), port);
 	expect(p, "worker 1 listen * code=%d *", -EADDRINUSE);
 	command(p, "tell 1 unlisten 0");
@@ -617,9 +619,10 @@ static void the_last_worker_to_close_closes_the_port(void)
 {
 	struct process *p = start_many(2);
 
-	command(p, "tell 1 listen %s:0", own_host());
-	int port = port_of_listener(p, 1, 0);
+	int port = free_port();
 
+	command(p, "tell 1 listen %s:%d", own_host(), port);
+	expect(p, "listening 1 *");
 	command(p, "tell 2 listen %s:%d", own_host(), port);
 	expect(p, "worker 2 listener=0 *");
 	command(p, "tell 1 disconnect");

@@ -10,7 +10,7 @@
 static struct process *start_pool(int *port)
 {
 	struct process *p =
-		start("obedient", "workers=2", "min_uptime_ms=1", "hang_ms=300",
+		start("obedient", "workers=2", "backoff_ms=1", "hang_ms=300",
 		      "kill_ms=300", "listen=127.0.0.1:0", NULL);
 
 	*port = field(expect(p, "listening 1 *"), "port");

@@ -30,7 +30,8 @@ static void expect_no_growth(struct process *p, size_t before_kib)
 static void fifty_generations_leave_no_descriptor_and_no_memory(void)
 {
 	struct process *p =
-		start("obedient", "workers=2", "min_uptime_ms=1",
+		start("obedient", "workers=2", "backoff_ms=1",
+		      "backoff_max_ms=1", "failures_max=1000",
 		      "listen=127.0.0.1:0", "listen=unix:socket", NULL);
 	size_t descriptors = 0;
 	size_t memory = 0;

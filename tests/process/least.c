@@ -204,9 +204,10 @@ static void what_a_worker_refuses_goes_to_another(void)
 
 	expect(p, "online 1 *");
 	expect(p, "online 2 *");
-	command(p, "tell 1 listen %s:0 refuse", own_host());
-	int port = field(expect(p, "listening 1 *"), "port");
+	int port = free_port();
 
+	command(p, "tell 1 listen %s:%d refuse", own_host(), port);
+	expect(p, "listening 1 *");
 	command(p, "tell 2 listen %s:%d", own_host(), port);
 	expect(p, "listening 2 *");
 	for (int i = 0; i < 10; i++) {
@@ -226,9 +227,10 @@ static void a_worker_at_its_limit_is_passed_over(void)
 
 	expect(p, "online 1 *");
 	expect(p, "online 2 *");
-	command(p, "tell 1 listen %s:0 hold max=2", own_host());
-	int port = field(expect(p, "listening 1 *"), "port");
+	int port = free_port();
 
+	command(p, "tell 1 listen %s:%d hold max=2", own_host(), port);
+	expect(p, "listening 1 *");
 	command(p, "tell 2 listen %s:%d hold", own_host(), port);
 	expect(p, "listening 2 *");
 	for (int i = 0; i < 10; i++)
@@ -295,9 +297,10 @@ static void a_worker_that_joins_late_catches_up(void)
 	struct process *p = start_workers(1, "name=growing");
 
 	expect(p, "online 1 *");
-	command(p, "tell 1 listen %s:0 hold", own_host());
-	int port = field(expect(p, "listening 1 *"), "port");
+	int port = free_port();
 
+	command(p, "tell 1 listen %s:%d hold", own_host(), port);
+	expect(p, "listening 1 *");
 	for (int i = 0; i < 6; i++)
 		receive_line(dial(own_host(), port));
 	command(p, "fork");

@@ -12,6 +12,7 @@
 #include "program.h"
 
 #define LISTENERS_MAX 40
+#define SLOTS_MAX     64
 
 static struct muster_listener *listeners[LISTENERS_MAX];
 static int listener_count;
@@ -189,10 +190,37 @@ static int take_number(const char **text)
 	return (int)number;
 }
 
+/* The latest in each slot: a worker that was told to go has left its slot, but
+ * is still there. */
+static struct muster_worker *latest[SLOTS_MAX + 1];
+
+static void remember(struct muster_worker *worker, void *arg)
+{
+	(void)arg;
+	if (muster_worker_id(worker) <= SLOTS_MAX)
+		latest[muster_worker_id(worker)] = worker;
+}
+
+static void forget(struct muster_worker *worker, int code, int signal,
+		   void *arg)
+{
+	(void)code;
+	(void)signal;
+	(void)arg;
+	if (muster_worker_id(worker) <= SLOTS_MAX &&
+	    latest[muster_worker_id(worker)] == worker)
+		latest[muster_worker_id(worker)] = NULL;
+}
+
 static struct muster_worker *take_worker(struct muster_cluster *cluster,
 					 const char **text)
 {
-	return muster_worker_find(cluster, take_number(text));
+	int id = take_number(text);
+	struct muster_worker *worker = muster_worker_find(cluster, id);
+
+	if (worker != NULL || id < 0 || id > SLOTS_MAX)
+		return worker;
+	return latest[id];
 }
 
 static int do_fork(struct muster_cluster *cluster, const char *rest)
@@ -492,7 +520,14 @@ struct muster_cluster *open_obedient(int argc, char **argv)
 		channel = atoi(variable);
 	for (int i = 0; argument(argc, argv, i)[0] != '\0'; i++)
 		read_option(&options, argument(argc, argv, i));
-	return open_cluster(argc, argv, &options);
+
+	struct muster_cluster *cluster = open_cluster(argc, argv, &options);
+
+	if (muster_is_primary(cluster)) {
+		muster_on_fork(cluster, remember, NULL);
+		muster_on_exit(cluster, forget, NULL);
+	}
+	return cluster;
 }
 
 static void fork_as_told(struct muster_cluster *cluster, int argc, char **argv)

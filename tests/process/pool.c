@@ -42,8 +42,8 @@ static void the_pool_has_a_worker_per_core(void)
 
 static void a_killed_worker_is_replaced_in_its_slot(void)
 {
-	struct process *p = start("obedient", "workers=3", "min_uptime_ms=1",
-				  "listen=127.0.0.1:0", NULL);
+	struct process *p =
+		start("obedient", "workers=3", "listen=127.0.0.1:0", NULL);
 	pid_t first;
 
 	first = await_worker(p, 1);
@@ -61,8 +61,7 @@ static void a_killed_worker_is_replaced_in_its_slot(void)
 
 static void a_worker_that_exits_with_0_is_replaced_as_well(void)
 {
-	struct process *p =
-		start("obedient", "workers=1", "min_uptime_ms=1", NULL);
+	struct process *p = start("obedient", "workers=1", NULL);
 
 	expect(p, "online 1 *");
 	command(p, "tell 1 exit 0");
@@ -74,11 +73,12 @@ static void a_worker_that_grew_old_is_replaced_at_once(void)
 {
 	/* A backoff would show: it is longer than the test may take. */
 	struct process *p =
-		start("obedient", "workers=1", "min_uptime_ms=1",
+		start("obedient", "workers=1", "min_uptime_ms=50",
 		      "backoff_ms=60000", "backoff_max_ms=60000", NULL);
 
 	expect(p, "online 1 *");
-	for (int i = 0; i < 5; i++) {
+	for (int i = 0; i < 4; i++) {
+		command(p, "tell 1 busy 60"); /* grows old */
 		command(p, "tell 1 exit 1");
 		expect(p, "exit 1 code=1 *");
 		expect(p, "online 1 *");
@@ -87,8 +87,7 @@ static void a_worker_that_grew_old_is_replaced_at_once(void)
 
 static void a_worker_that_was_asked_to_go_is_replaced_too(void)
 {
-	struct process *p =
-		start("obedient", "workers=2", "min_uptime_ms=1", NULL);
+	struct process *p = start("obedient", "workers=2", NULL);
 
 	expect(p, "online 1 *");
 	expect(p, "online 2 *");
@@ -99,7 +98,8 @@ static void a_worker_that_was_asked_to_go_is_replaced_too(void)
 
 static void connections_go_on_while_a_worker_is_replaced(void)
 {
-	struct process *p = start("obedient", "workers=2", "min_uptime_ms=1",
+	struct process *p = start("obedient", "workers=2", "backoff_ms=1",
+				  "backoff_max_ms=1", "failures_max=100",
 				  "listen=127.0.0.1:0", NULL);
 	int port = field(expect(p, "listening 1 *"), "port");
 
@@ -262,22 +262,44 @@ static void a_worker_says_by_itself_that_it_is_ready(void)
 
 static void a_worker_is_ready_when_it_listens(void)
 {
-	struct process *p = start("obedient", "workers=1", NULL);
+	struct process *p = start("obedient", "workers=1", "listen=127.0.0.1:0",
+				  "listen=127.0.0.1:0", NULL);
 
-	expect(p, "online 1 *");
-	command(p, "tell 1 listen 127.0.0.1:0");
-	expect_in_order(p, "listening 1 *", "ready 1", NULL);
-	command(p, "tell 1 listen 127.0.0.1:0");
+	expect_in_order(p, "online 1 *", "listening 1 *", "ready 1", NULL);
 	expect(p, "listening 1 *");
+	command(p, "echo");
+	expect(p, "done echo *");
 	assert_int_equal(count_lines(p, "ready 1"), 1);
 }
 
-static void a_worker_that_listens_nowhere_is_ready_after_its_youth(void)
+static void a_worker_that_listens_nowhere_is_ready_when_it_runs(void)
 {
-	struct process *p =
-		start("obedient", "workers=1", "min_uptime_ms=50", NULL);
+	struct process *p = start("obedient", "workers=1", NULL);
 
 	expect_in_order(p, "online 1 *", "ready 1", NULL);
+	expect_none(p, "exit *");
+}
+
+static int stranger(int argc, char **argv)
+{
+	static const char *const arguments[] = { "1000", NULL };
+	struct muster_options options = {
+		.workers = 1,
+		.min_uptime_ms = 50,
+		.settings = { .exec = "/bin/sleep", .args = arguments },
+	};
+	struct muster_cluster *cluster = open_cluster(argc, argv, &options);
+
+	say_events(cluster);
+	return muster_cluster_run(cluster);
+}
+
+static void a_program_that_says_nothing_is_ready_when_it_has_grown_old(void)
+{
+	struct process *p = start("stranger", NULL);
+
+	expect_in_order(p, "fork 1 *", "ready 1", NULL);
+	expect_none(p, "online *");
 	expect_none(p, "exit *");
 }
 
@@ -332,8 +354,8 @@ static void a_pool_is_not_refilled_once_it_is_disconnected(void)
 }
 
 static const struct test_program programs[] = {
-	PROGRAM(obedient), PROGRAM(mortal), PROGRAM(patient),
-	PROGRAM(missing),  { NULL, NULL },
+	PROGRAM(obedient), PROGRAM(mortal),   PROGRAM(patient),
+	PROGRAM(missing),  PROGRAM(stranger), { NULL, NULL },
 };
 
 static const struct test tests[] = {
@@ -352,7 +374,8 @@ static const struct test tests[] = {
 	TEST(a_worker_that_does_not_get_ready_in_time_is_replaced),
 	TEST(a_worker_says_by_itself_that_it_is_ready),
 	TEST(a_worker_is_ready_when_it_listens),
-	TEST(a_worker_that_listens_nowhere_is_ready_after_its_youth),
+	TEST(a_worker_that_listens_nowhere_is_ready_when_it_runs),
+	TEST(a_program_that_says_nothing_is_ready_when_it_has_grown_old),
 	TEST(the_pool_grows_and_shrinks_from_the_highest_slot),
 	TEST(scaling_to_a_number_there_cannot_be_is_refused),
 	TEST(a_pool_is_not_refilled_once_it_is_disconnected),

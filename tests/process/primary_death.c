@@ -169,9 +169,10 @@ static void the_port_is_free_once_everyone_has_ended(void)
 
 	expect(p, "online 1 *");
 	expect(p, "online 2 *");
-	command(p, "tell 1 listen %s:0", own_host());
-	int port = field(expect(p, "listening 1 *"), "port");
+	int port = free_port();
 
+	command(p, "tell 1 listen %s:%d", own_host(), port);
+	expect(p, "listening 1 *");
 	command(p, "tell 2 listen %s:%d", own_host(), port);
 	expect(p, "listening 2 *");
 	send_signal(p, SIGKILL);

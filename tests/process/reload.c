@@ -51,8 +51,8 @@ static int versioned(int argc, char **argv)
 		return 13;
 	}
 	obey(cluster);
-	if (strcmp(version, "stuck") == 0)
-		return muster_cluster_run(cluster);
+	while (strcmp(version, "stuck") == 0)
+		pause();
 	must(cluster, "listen",
 	     muster_http_listen(cluster, "127.0.0.1:0", answer_version,
 				cluster));
@@ -73,7 +73,7 @@ static struct process *start_version(const char *name, int *port)
 	release(name);
 	struct process *p =
 		start("versioned", "workers=2", "min_uptime_ms=2000",
-		      "ready_ms=2000", "drain_idle_ms=100", NULL);
+		      "ready_ms=500", "drain_idle_ms=100", "kill_ms=100", NULL);
 
 	*port = field(expect(p, "listening 1 *"), "port");
 	expect(p, "listening 2 *");

@@ -110,9 +110,10 @@ static void what_a_worker_refuses_goes_to_another(void)
 
 	expect(p, "online 1 *");
 	expect(p, "online 2 *");
-	command(p, "tell 1 listen %s:0 refuse", own_host());
-	int port = field(expect(p, "listening 1 *"), "port");
+	int port = free_port();
 
+	command(p, "tell 1 listen %s:%d refuse", own_host(), port);
+	expect(p, "listening 1 *");
 	command(p, "tell 2 listen %s:%d", own_host(), port);
 	expect(p, "listening 2 *");
 	for (int i = 0; i < 10; i++) {
@@ -131,9 +132,11 @@ static void a_worker_that_closes_its_listener_loses_no_connection(void)
 	expect(p, "online 1 *");
 	expect(p, "online 2 *");
 	for (int round = 0; round < 10; round++) {
-		command(p, "tell 1 listen %s:0", own_host());
-		int port = field(expect(p, "listening 1 *"), "port");
+		int port = free_port();
 		int connections[8];
+
+		command(p, "tell 1 listen %s:%d", own_host(), port);
+		expect(p, "listening 1 *");
 
 		command(p, "tell 2 listen %s:%d", own_host(), port);
 		expect(p, "listening 2 *");
@@ -155,14 +158,14 @@ static void limits_are_kept_for_each_worker(void)
 	static const int limits[] = { 0, 1, 4, 5 };
 	struct process *p = start_workers(3, "name=limited");
 	int count[4] = { 0 };
-	int port = 0;
+	int port = free_port();
 
 	for (int id = 1; id <= 3; id++)
 		expect(p, "online %d *", id);
 	for (int id = 1; id <= 3; id++) {
 		command(p, "tell %d listen %s:%d hold max=%d", id, own_host(),
 			port, limits[id]);
-		port = field(expect(p, "listening %d *", id), "port");
+		expect(p, "listening %d *", id);
 	}
 	for (int i = 0; i < 10; i++)
 		count[receive_number(dial(own_host(), port), "")]++;

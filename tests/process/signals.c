@@ -10,7 +10,7 @@
 
 static struct process *start_pool(const char *listen)
 {
-	struct process *p = start("obedient", "workers=2", "min_uptime_ms=1",
+	struct process *p = start("obedient", "workers=2", "backoff_ms=1",
 				  "drain_idle_ms=50", listen, NULL);
 
 	expect(p, "listening 1 *");
@@ -138,16 +138,16 @@ static void ttin_and_ttou_make_it_one_more_and_one_fewer(void)
 
 static void the_last_worker_stays_at_ttou(void)
 {
-	struct process *p = start("obedient", "workers=1", "min_uptime_ms=1",
+	struct process *p = start("obedient", "workers=1", "backoff_ms=1",
 				  "listen=127.0.0.1:0", NULL);
 
 	expect(p, "listening 1 *");
 	send_signal(p, SIGTTOU);
-	/* Whatever it does, one more makes at least one. */
+	command(p, "count");
+	expect(p, "count 1");
 	send_signal(p, SIGTTIN);
-	command(p, "echo");
-	expect(p, "done echo *");
-	expect(p, "listening *");
+	expect(p, "listening 2 *");
+	expect_none(p, "exit *");
 }
 
 static void winch_stops_the_workers_and_keeps_the_primary(void)
