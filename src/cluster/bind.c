@@ -394,6 +394,19 @@ int bind_open(const struct address *address, const struct bind_options *options,
 	return 0;
 }
 
+void bind_write_url(const struct bound *bound, char url[BOUND_URL_BYTES])
+{
+	bool is_udp = bound->type == BOUND_UDP4 || bound->type == BOUND_UDP6;
+	bool is_v6 = bound->type == BOUND_TCP6 || bound->type == BOUND_UDP6;
+
+	if (bound->type == BOUND_UNIX)
+		snprintf(url, BOUND_URL_BYTES, "unix:%s", bound->host);
+	else
+		snprintf(url, BOUND_URL_BYTES, "%s://%s%s%s:%u",
+			 is_udp ? "udp" : "tcp", is_v6 ? "[" : "", bound->host,
+			 is_v6 ? "]" : "", bound->port);
+}
+
 void bind_unlink(const struct bound *bound)
 {
 	if (bound->type == BOUND_UNIX && bound->host[0] == '/')

@@ -53,5 +53,9 @@ bind_open(const struct address *address, const struct bind_options *options,
 /* Raises the backlog of one that listens. */
 void bind_set_backlog(int descriptor, int backlog);
 
+/* "tcp://127.0.0.1:8000", "udp://[::1]:53", "unix:/run/x". */
+#define BOUND_URL_BYTES (ADDRESS_HOST_BYTES + 16)
+void bind_write_url(const struct bound *bound, char url[BOUND_URL_BYTES]);
+
 /* Removes the file of a unix socket. */
 void bind_unlink(const struct bound *bound);

@@ -39,7 +39,8 @@ struct channel {
 	bool is_closed;
 	bool is_parsing; /* the memory must outlive a close in a callback */
 	bool has_ended;
-	enum message_type awaited; /* 0: none */
+	bool is_waiting;           /* in channel_await */
+	enum message_type awaited; /* 0: none, or it has come */
 	channel_handle_fn on_awaited;
 	const struct channel_events *events;
 	void *owner;
@@ -142,8 +143,10 @@ static bool take_frame(struct channel *channel, const struct frame *frame)
 	while (descriptors.count < frame->descriptors)
 		descriptors.list[descriptors.count++] =
 			fdstream_take_descriptor(channel->stream);
-	bool is_late = channel->awaited != 0 ? frame->type != channel->awaited
-					     : !list_is_empty(&channel->kept);
+	/* What came in one piece with the awaited message is kept as well: the
+	 * caller of channel_await has yet to see that. */
+	bool is_late = channel->is_waiting ? frame->type != channel->awaited
+					   : !list_is_empty(&channel->kept);
 
 	if (is_late)
 		keep(channel, frame, &descriptors);
@@ -270,7 +273,10 @@ static void on_end(void *owner, int error)
 	struct channel *channel = owner;
 	struct problem problem = { 0 };
 
-	if (error < 0 && error != -ECONNRESET && error != -EPIPE)
+	if (buffer_length(&channel->in) > 0)
+		problem_set(&problem, -EPROTO, "FRAME_CUT",
+			    "the channel ended in the middle of a frame");
+	else if (error < 0 && error != -ECONNRESET && error != -EPIPE)
 		problem_set(&problem, error, "CHANNEL_FAILED",
 			    "the channel failed: %s", strerror(-error));
 	end(channel, &problem);
@@ -402,14 +408,10 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-int channel_await(struct channel *channel, enum message_type type,
-		  int timeout_ms, channel_handle_fn handle)
+static int wait_for_awaited(struct channel *channel, int timeout_ms)
 {
 	int64_t deadline = now_ms() + timeout_ms;
 
-	MUST(channel->awaited == 0 && !channel->is_closed);
-	channel->awaited = type;
-	channel->on_awaited = handle;
 	leave_rest(channel);
 	while (channel->awaited != 0) {
 		int64_t left = deadline - now_ms();
@@ -421,12 +423,24 @@ int channel_await(struct channel *channel, enum message_type type,
 		else if (left > 0)
 			error = fdstream_read_within(channel->stream,
 						     (int)left);
-		if (error < 0) {
-			channel->awaited = 0;
+		if (error < 0)
 			return error;
-		}
 	}
 	return 0;
+}
+
+int channel_await(struct channel *channel, enum message_type type,
+		  int timeout_ms, channel_handle_fn handle)
+{
+	MUST(!channel->is_waiting && !channel->is_closed);
+	channel->is_waiting = true;
+	channel->awaited = type;
+	channel->on_awaited = handle;
+	int error = wait_for_awaited(channel, timeout_ms);
+
+	channel->awaited = 0;
+	channel->is_waiting = false;
+	return error;
 }
 
 void channel_drain(struct channel *channel)

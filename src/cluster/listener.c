@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -56,8 +55,7 @@ static struct board_berth *berth_of(const struct muster_listener *listener)
 		       : self_berth(listener->cluster->self);
 }
 
-/* ---- connections
- * -------------------------------------------------------------- */
+/* ---- connections ---- */
 
 static void free_if_done(struct muster_listener *listener)
 {
@@ -197,8 +195,7 @@ muster_connection_listener(const struct muster_connection *connection)
 	return connection->listener;
 }
 
-/* ---- the gate of a shared socket
- * ------------------------------------------------ */
+/* ---- the gate of a shared socket ---- */
 
 /* Has this worker more than the mean and an eighth? */
 static bool is_ahead(const struct muster_listener *listener)
@@ -264,8 +261,7 @@ static bool is_shared(const struct muster_listener *listener)
 	       listener->cluster->self != NULL && listener->id != 0;
 }
 
-/* ---- accepting
- * ------------------------------------------------------------------ */
+/* ---- accepting ---- */
 
 static void on_acceptable(void *owner)
 {
@@ -346,19 +342,18 @@ int muster_datagram_reply(struct muster_datagram *datagram, const void *content,
 	return sent < 0 ? -errno : 0;
 }
 
-/* ---- birth and death
- * -------------------------------------------------------------- */
+/* ---- birth and death ---- */
 
 struct muster_listener *
 listener_open(struct muster_cluster *cluster, const struct bound *bound,
-	      const struct muster_listen_options *options, const char *url)
+	      const struct muster_listen_options *options)
 {
 	struct muster_listener *listener = mem_zalloc(sizeof(*listener));
 
 	listener->cluster = cluster;
 	listener->options = *options;
 	listener->bound = *bound;
-	snprintf(listener->url, sizeof(listener->url), "%s", url);
+	bind_write_url(bound, listener->url);
 	listener->address = (struct muster_address){
 		.url = listener->url,
 		.host = listener->bound.host,

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -50,7 +49,7 @@ struct listener {
 	struct list members;
 	struct handover_line *line;
 	struct timer *pause;
-	char url[ADDRESS_HOST_BYTES + 32];
+	char url[BOUND_URL_BYTES];
 };
 
 struct listeners {
@@ -190,8 +189,7 @@ static void on_acceptable(void *owner)
 	handover_send(listener->line);
 }
 
-/* ---- making and closing
- * ------------------------------------------------------ */
+/* ---- making and closing ---- */
 
 static struct socket *add_socket(struct listener *listener,
 				 const struct bound *bound, int slot)
@@ -297,20 +295,6 @@ struct wish {
 	int slot;
 };
 
-static void write_url(struct listener *listener)
-{
-	const struct bound *bound = &first_socket(listener)->bound;
-	bool is_v6 = strchr(bound->host, ':') != NULL;
-
-	if (bound->type == BOUND_UNIX)
-		snprintf(listener->url, sizeof(listener->url), "unix:%s",
-			 bound->host);
-	else
-		snprintf(listener->url, sizeof(listener->url), "%s://%s%s%s:%u",
-			 is_udp(listener) ? "udp" : "tcp", is_v6 ? "[" : "",
-			 bound->host, is_v6 ? "]" : "", bound->port);
-}
-
 static struct listener *make(struct listeners *listeners,
 			     const struct wish *wish, struct problem *problem)
 {
@@ -342,7 +326,7 @@ static struct listener *make(struct listeners *listeners,
 				   listener->schedule, on_room, listener);
 	add_socket(listener, &bound,
 		   wish->schedule == MUSTER_REUSEPORT ? wish->slot : 0);
-	write_url(listener);
+	bind_write_url(&bound, listener->url);
 	return listener;
 }
 
@@ -385,8 +369,7 @@ static struct socket *socket_of_slot(struct listener *listener, int slot,
 	return add_socket(listener, &bound, slot);
 }
 
-/* ---- what workers ask for
- * ---------------------------------------------------- */
+/* ---- what workers ask for ---- */
 
 static struct member *find_member(const struct listener *listener,
 				  const struct muster_worker *worker)

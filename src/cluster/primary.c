@@ -29,8 +29,7 @@ struct setup_told {
 	struct settings settings;
 };
 
-/* ---- settings
- * ------------------------------------------------------------------ */
+/* ---- settings ---- */
 
 static void run_tell_setups(struct loop_task *task)
 {
@@ -133,8 +132,7 @@ const struct muster_settings *primary_settings(const struct primary *primary)
 	return &primary->settings.view;
 }
 
-/* ---- the end of all
- * --------------------------------------------------------------- */
+/* ---- the end of all ---- */
 
 /* May a worker come that would join a listener? */
 static bool expects_workers(const struct primary *primary)
@@ -197,8 +195,7 @@ int primary_disconnect(struct primary *primary, muster_done_fn on_done,
 	return 0;
 }
 
-/* ---- what workers say and do
- * --------------------------------------------------------- */
+/* ---- what workers say and do ---- */
 
 static struct primary *primary_of(const struct muster_worker *worker)
 {
@@ -207,6 +204,8 @@ static struct primary *primary_of(const struct muster_worker *worker)
 
 static void on_leaving(struct muster_worker *worker, bool at_once)
 {
+	if (!worker->was_asked)
+		worker->wished_to_leave = true;
 	worker_ask_to_leave(worker, at_once);
 }
 
@@ -353,8 +352,7 @@ static const struct worker_events worker_events = {
 	.on_exited = on_exited,
 };
 
-/* ---- starting
- * ------------------------------------------------------------------------ */
+/* ---- starting ---- */
 
 static int free_berth(const struct primary *primary)
 {
@@ -477,8 +475,7 @@ uint32_t primary_connections(const struct primary *primary,
 	       atomic_load(&primary->board->berths[worker->berth].accepted);
 }
 
-/* ---- pings
- * ------------------------------------------------------------------------- */
+/* ---- pings ---- */
 
 static void ping(struct primary *primary, struct muster_worker *worker)
 {
@@ -518,8 +515,7 @@ static void on_ping_time(void *owner)
 	}
 }
 
-/* ---- signals
- * ------------------------------------------------------------------------- */
+/* ---- signals ---- */
 
 /* A primary without workers has to be kept. */
 static void set_paused(struct primary *primary, bool is_paused)
@@ -651,8 +647,7 @@ void primary_signal(struct primary *primary, int signal)
 	}
 }
 
-/* ---- birth and death
- * --------------------------------------------------------------- */
+/* ---- birth and death ---- */
 
 struct primary *primary_new(struct muster_cluster *cluster)
 {

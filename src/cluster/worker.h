@@ -51,7 +51,9 @@ struct muster_worker {
 	bool missed_ready; /* was not ready in time */
 	int code;
 	int signal;
+	bool wished_to_leave; /* before it was asked */
 	uint64_t started_ms;
+	uint64_t running_ms;
 	struct child *child;
 	struct channel *channel;
 	enum muster_serialization serialization;

@@ -282,13 +282,13 @@ static size_t process(struct connection *connection, const char *bytes,
 
 /* ---- What a connection waits for next ---- */
 
-/* Once for a connection that is kept: replies may leave in several writes, and
+/* Once for a connection that was kept: replies may leave in several writes, and
  * none of them should wait for the client to acknowledge the one before. */
 static void set_nodelay(struct connection *connection)
 {
 	int on = 1;
 
-	if (connection->is_nodelay)
+	if (connection->is_nodelay || connection->requests == 0)
 		return;
 	connection->is_nodelay = true;
 	/* Fails for a unix socket, which does not need it. */

@@ -101,6 +101,40 @@ static void a_worker_that_is_not_online_yet_is_disconnected(void)
 	expect_one_end_each(p, 1);
 }
 
+static void send_off(struct muster_worker *worker, void *cluster)
+{
+	must(cluster, "disconnect", muster_worker_disconnect(worker));
+}
+
+static int fleeting(int argc, char **argv)
+{
+	struct muster_cluster *cluster = open_cluster(argc, argv, NULL);
+
+	if (muster_is_primary(cluster)) {
+		say_events(cluster);
+		muster_on_online(cluster, send_off, cluster);
+		for (int i = 0; i < 20; i++)
+			must(cluster, "fork", muster_fork(cluster, NULL, NULL));
+		return muster_cluster_run(cluster);
+	}
+	/* Refused, or granted and at once of no use any more. */
+	int code = muster_listen(cluster, "127.0.0.1:0", answer_id, cluster);
+
+	if (code != 0 && code != -EPIPE)
+		say("listen code=%d", code);
+	return muster_cluster_run(cluster);
+}
+
+static void a_worker_told_to_go_while_it_asks_to_listen_goes(void)
+{
+	struct process *p = start("fleeting", NULL);
+
+	for (int id = 1; id <= 20; id++)
+		expect(p, "exit %d code=0 signal=0 voluntary=1 *", id);
+	expect_end(p, 0);
+	expect_none(p, "listen code=*");
+}
+
 static void disconnect_the_rest(struct muster_worker *worker, void *cluster)
 {
 	(void)worker;
@@ -328,16 +362,19 @@ static void a_worker_finishes_its_connections_before_it_disconnects(void)
 	receive_line(connection);
 	command(p, "disconnect 1");
 	expect(p, "done disconnect 1 code=0");
-	/* Nobody is let in any more... */
-	assert_int_equal(try_dial(NULL, port), -ECONNREFUSED);
-	/* ...and messages still come through, which shows that it waits. */
+	/* Nobody is served any more... */
+	int late = dial(NULL, port);
+
+	/* ...and the channel is open, which shows that it waits. */
 	command(p, "state 1");
 	expect(p, "state 1 draining * connected=1 *");
 	expect_none(p, "worker disconnected *");
 	assert_true(is_quiet(connection));
+	assert_true(is_quiet(late));
 	let_go(connection);
 	expect(p, "worker disconnected *");
 	expect(p, "exit 1 code=42 *");
+	expect_closed(late); /* there is nobody else */
 	expect_end(p, 0);
 }
 
@@ -642,16 +679,18 @@ static void a_primary_that_crashes_takes_its_workers_along(void)
 }
 
 static const struct test_program programs[] = {
-	PROGRAM(obedient), PROGRAM(nobody),    PROGRAM(hasty),
-	PROGRAM(cascade),  PROGRAM(farewell),  PROGRAM(busy),
-	PROGRAM(sleeper),  PROGRAM(wild),      PROGRAM(mourner),
-	PROGRAM(failing),  PROGRAM(attentive), { NULL, NULL },
+	PROGRAM(obedient), PROGRAM(nobody),  PROGRAM(hasty),
+	PROGRAM(fleeting), PROGRAM(cascade), PROGRAM(farewell),
+	PROGRAM(busy),     PROGRAM(sleeper), PROGRAM(wild),
+	PROGRAM(mourner),  PROGRAM(failing), PROGRAM(attentive),
+	{ NULL, NULL },
 };
 
 static const struct test tests[] = {
 	TEST(disconnecting_nobody_calls_back_later),
 	TEST(idle_workers_are_all_disconnected),
 	TEST(a_worker_that_is_not_online_yet_is_disconnected),
+	TEST(a_worker_told_to_go_while_it_asks_to_listen_goes),
 	TEST(all_may_be_disconnected_from_within_a_disconnect),
 	TEST(an_idle_worker_leaves_and_the_listening_one_stays),
 	TEST(one_leaves_while_another_starts),

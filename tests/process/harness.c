@@ -56,6 +56,7 @@ static struct {
 	char path[512];
 	struct process *processes; /* newest first */
 	int process_count;
+	bool is_over; /* the test went well */
 	int kept[KEPT_MAX];
 	size_t kept_count;
 } stage;
@@ -118,9 +119,6 @@ void give_up(const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	for (struct process *p = stage.processes; p != NULL; p = p->next)
-		show_process(p);
-	fflush(stderr);
 	fail_msg("%s", text);
 	abort(); /* fail_msg jumps, but is not declared so */
 }
@@ -757,6 +755,11 @@ static int tear_down(void **state)
 {
 	(void)state;
 	load_stop_all();
+	for (struct process *p = stage.processes; p != NULL; p = p->next) {
+		read_output(p);
+		if (!stage.is_over)
+			show_process(p);
+	}
 	kill_everyone();
 	close_kept();
 	while (stage.processes != NULL) {
@@ -773,8 +776,10 @@ static void run_one(void **state)
 {
 	const struct test *test = *state;
 
+	stage.is_over = false;
 	test->run();
 	finish();
+	stage.is_over = true;
 }
 
 static int run_program(int argc, char **argv,
