@@ -140,7 +140,9 @@ void worker_ask_to_leave(struct muster_worker *worker, bool at_once)
 	worker->is_voluntary = true;
 	start_draining(worker);
 	timer_stop(worker->ready_timer);
-	leave_within(worker, worker->cluster->options.drain_ms);
+	/* At once has nothing to finish. */
+	leave_within(worker, at_once ? worker->cluster->options.kill_ms
+				     : worker->cluster->options.drain_ms);
 	/* A program that does not say hello soon does not read the channel. */
 	if (!worker->said_hello)
 		timer_start(worker->leave_timer, hello_ms(worker), 0);
