@@ -196,9 +196,11 @@ static void on_hello(struct muster_worker *worker,
 	if (worker->said_hello)
 		return;
 	worker->said_hello = true;
-	if (worker->state != WORKER_STARTING)
+	if (worker->state == WORKER_STARTING)
+		worker_move(worker, WORKER_ONLINE);
+	else if (worker->state != WORKER_READY)
 		return; /* it was asked to leave before it was there */
-	worker_move(worker, WORKER_ONLINE);
+	/* Else it was slow, and passed for a program that does not speak. */
 	events_tell(worker, EVENT_ONLINE);
 }
 
