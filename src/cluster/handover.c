@@ -92,7 +92,7 @@ static void keep_looking(struct handover *handover)
 		timer_start(handover->look, LOOK_MS, LOOK_MS);
 }
 
-/* ---- seats -------------------------------------------------------------- */
+/* ---- seats ---- */
 
 static void vacate(struct crew *crew, uint32_t place)
 {
@@ -199,8 +199,7 @@ static uint32_t open_in_all(const struct crew *crew)
 	return open;
 }
 
-/* ---- the ways in and out --------------------------------------------------
- */
+/* ---- the ways in and out ---- */
 
 static bool is_given(const struct crew *crew, uint32_t place)
 {
@@ -395,8 +394,7 @@ uint32_t handover_open(const struct handover *handover, uint32_t berth)
 	return crew == NULL ? 0 : open_in_all(crew);
 }
 
-/* ---- lines ----------------------------------------------------------------
- */
+/* ---- lines ---- */
 
 struct handover_line *handover_line_open(struct handover *handover,
 					 uint32_t listener,

@@ -77,8 +77,7 @@ static bool is_udp(const struct listener *listener)
 	return bound->type == BOUND_UDP4 || bound->type == BOUND_UDP6;
 }
 
-/* ---- accepting --------------------------------------------------------------
- */
+/* ---- accepting ---- */
 
 /* Does the primary accept here now? */
 static bool is_ours(const struct socket *socket)

@@ -29,8 +29,7 @@ struct worker_pipe {
 	bool is_busy;
 };
 
-/* ---- states ----------------------------------------------------------------
- */
+/* ---- states ---- */
 
 #define TO(state) (1u << (state))
 
@@ -63,8 +62,7 @@ void worker_move(struct muster_worker *worker, enum worker_state state)
 	worker->state = state;
 }
 
-/* ---- leaving ----------------------------------------------------------------
- */
+/* ---- leaving ---- */
 
 static void send_signal(struct muster_worker *worker, int signal)
 {

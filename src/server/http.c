@@ -64,8 +64,7 @@ static void finish(struct connection *connection)
 	on_closed(token);
 }
 
-/* ---- Output ---------------------------------------------------------------
- */
+/* ---- Output ---- */
 
 void http_connection_flush(struct connection *connection, const void *extra,
 			   size_t extra_length)
@@ -95,8 +94,7 @@ static bool is_blocked(const struct connection *connection)
 	return stream_queued_bytes(connection->stream) > QUEUED_BYTES_MAX;
 }
 
-/* ---- Input -----------------------------------------------------------------
- */
+/* ---- Input ---- */
 
 bool http_connection_has_more(const struct connection *connection)
 {
@@ -284,8 +282,7 @@ static size_t process(struct connection *connection, const char *bytes,
 	return used;
 }
 
-/* ---- What a connection waits for next --------------------------------------
- */
+/* ---- What a connection waits for next ---- */
 
 /* Once for a connection that is kept: replies may leave in several writes, and
  * none of them should wait for the client to acknowledge the one before. */
@@ -454,8 +451,7 @@ void http_connection_replied(struct connection *connection, bool is_last,
 		settle(connection);
 }
 
-/* ---- Time-outs -------------------------------------------------------------
- */
+/* ---- Time-outs ---- */
 
 /* A request may be on its way in at this moment. */
 static void close_idle(struct connection *connection)
@@ -586,8 +582,7 @@ static void start_sweep(struct http_server *server)
 	timer_start(server->sweep, every_ms, every_ms);
 }
 
-/* ---- The server ------------------------------------------------------------
- */
+/* ---- The server ---- */
 
 static uint32_t or_default(uint32_t value, uint32_t otherwise)
 {

@@ -92,8 +92,7 @@ static struct text status_line(int status, char room[16])
 	return (struct text){ room, 15 };
 }
 
-/* ---- Headers of every reply ------------------------------------------------
- */
+/* ---- Headers of every reply ---- */
 
 static void make_common(struct http_server *server, time_t now)
 {
@@ -132,8 +131,7 @@ static struct text common(struct http_server *server)
 			      buffer_length(&server->common) };
 }
 
-/* ---- Putting a reply together ----------------------------------------------
- */
+/* ---- Putting a reply together ---- */
 
 struct reply {
 	int status;
@@ -235,8 +233,7 @@ void http_reply_continue(struct connection *connection)
 			   "HTTP/1.1 100 Continue\r\n\r\n");
 }
 
-/* ---- The application's side ------------------------------------------------
- */
+/* ---- The application's side ---- */
 
 /* Set by the server, or about this one connection. */
 static const char *const reserved[] = {

@@ -112,8 +112,7 @@ static struct muster_http *owned(const struct muster_http *http)
 	return own;
 }
 
-/* ---- The request line ------------------------------------------------------
- */
+/* ---- The request line ---- */
 
 const char *muster_http_method(const struct muster_http *http)
 {
@@ -134,8 +133,7 @@ const char *muster_http_query(const struct muster_http *http)
 	return owned(http)->text + http->head.query.start;
 }
 
-/* ---- Parameters ------------------------------------------------------------
- */
+/* ---- Parameters ---- */
 
 static int hex(char digit)
 {
@@ -207,8 +205,7 @@ const char *muster_http_parameter(struct muster_http *http, const char *name)
 	return NULL;
 }
 
-/* ---- Headers and body ------------------------------------------------------
- */
+/* ---- Headers and body ---- */
 
 const char *muster_http_header(const struct muster_http *http, const char *name)
 {
@@ -233,8 +230,7 @@ const void *muster_http_body(const struct muster_http *http, size_t *length)
 	return owned(http)->text + http->head.length;
 }
 
-/* ---- The client ------------------------------------------------------------
- */
+/* ---- The client ---- */
 
 static void put_address(struct muster_http *http,
 			const struct sockaddr_storage *address)

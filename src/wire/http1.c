@@ -212,8 +212,7 @@ bool http1_is_value(const char *text, size_t length)
 	return skip(text, text + length, CLASS_VALUE) == text + length;
 }
 
-/* ---- Request line ---------------------------------------------------------
- */
+/* ---- Request line ---- */
 
 static enum step read_start(struct reader *reader)
 {
@@ -433,8 +432,7 @@ static enum step read_version(struct reader *reader)
 	return STEP_ON;
 }
 
-/* ---- Headers --------------------------------------------------------------
- */
+/* ---- Headers ---- */
 
 static bool is_blank(char byte)
 {
@@ -693,8 +691,7 @@ static enum step read_line(struct reader *reader)
 	return STEP_ON;
 }
 
-/* ---- The whole ------------------------------------------------------------
- */
+/* ---- The whole ---- */
 
 static enum step judge_coding(struct reader *reader)
 {
