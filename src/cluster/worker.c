@@ -207,6 +207,7 @@ static void on_hello(struct muster_worker *worker,
 	if (worker->said_hello)
 		return;
 	worker->said_hello = true;
+	/* Else it was slow, and passed for a program that does not speak. */
 	if (worker->state == WORKER_STARTING)
 		worker_move(worker, WORKER_ONLINE);
 	if (worker->was_asked) {

@@ -241,6 +241,8 @@ int fdstream_send_now(struct fdstream *stream, const void *bytes, size_t length,
 	if (count > 0) {
 		message.msg_control = control.bytes;
 		message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+		/* The padding too: the kernel reads it, and valgrind tells. */
+		memset(control.bytes, 0, message.msg_controllen);
 		struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 
 		header->cmsg_level = SOL_SOCKET;
@@ -301,6 +303,8 @@ static int send_batch(struct fdstream *stream)
 	if (count > 0) {
 		message.msg_control = control.bytes;
 		message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+		/* The padding too: the kernel reads it, and valgrind tells. */
+		memset(control.bytes, 0, message.msg_controllen);
 		struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 
 		header->cmsg_level = SOL_SOCKET;

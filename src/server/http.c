@@ -72,7 +72,9 @@ void http_connection_flush(struct connection *connection, const void *extra,
 	struct buffer *output = &connection->server->output;
 	size_t mark = connection->server->mark;
 	struct iovec parts[] = {
-		{ .iov_base = buffer_bytes(output) + mark,
+		{ .iov_base = buffer_length(output) > mark
+				      ? buffer_bytes(output) + mark
+				      : NULL,
 		  .iov_len = buffer_length(output) - mark },
 		{ .iov_base = (void *)(uintptr_t)extra,
 		  .iov_len = extra_length },
