@@ -411,18 +411,19 @@ def reload(run):
         return
     reloads = 10
 
-    def wait_muster(running, _):
-        for _ in range(2):
-            running.next_of("exit")
-
-    def wait_nginx(running, before):
+    def reload_once(running):
+        before = set(running.workers())
         deadline = time.monotonic() + 10
-        while set(running.workers()) & set(before):
+        os.kill(running.pid, signal.SIGHUP)
+        while before & set(running.workers()):
             if time.monotonic() > deadline:
                 raise Failure("the old workers are still there after 10 s")
             time.sleep(0.01)
+        if len(running.workers()) != len(before):
+            raise Failure("there are not as many workers as before")
+        time.sleep(0.2)
 
-    def under_load(running, keep, wait):
+    def under_load(running, keep):
         """wrk for the load, conns for the judgement, both until told to end"""
         loads = [
             wrk_command(running.port, 600, connections=48, close=not keep),
@@ -443,14 +444,8 @@ def reload(run):
         ]
         try:
             time.sleep(0.5)
-            for number in range(reloads):
-                before = running.workers()
-                os.kill(running.pid, signal.SIGHUP)
-                try:
-                    wait(running, before)
-                except Failure as failure:
-                    raise Failure(f"reload {number + 1}: {failure}") from failure
-                time.sleep(0.2)
+            for _ in range(reloads):
+                reload_once(running)
             for client in clients:
                 client.send_signal(signal.SIGINT)
             outputs = [client.communicate(timeout=15)[0] for client in clients]
@@ -462,10 +457,9 @@ def reload(run):
         return wrk_result(outputs[0]), json.loads(outputs[1])
 
     def measure(server):
-        wait = wait_muster if server.announces else wait_nginx
         start = time.monotonic()
         with server.start(run) as running:
-            results = under_load(running, server.keep, wait)
+            results = under_load(running, server.keep)
         failures = collections.Counter()
         for result in results:
             failures.update(result["failures"])

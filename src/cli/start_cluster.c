@@ -349,15 +349,16 @@ static int start(struct request *request)
 	char *argv[] = { path, NULL };
 	struct muster_cluster *cluster =
 		muster_cluster_open(1, argv, cluster_options);
+	int code = COMMAND_FAILED;
 
+	if (cluster != NULL && muster_is_worker(cluster))
+		command_failed("this is a worker of another cluster (unset "
+			       "MUSTER_CHANNEL_FD to start a cluster within "
+			       "it)");
+	else if (cluster != NULL && muster_cluster_run(cluster) == 0)
+		code = COMMAND_DONE;
 	free(path);
-	if (cluster == NULL)
-		return COMMAND_FAILED;
-	if (muster_is_worker(cluster))
-		return command_failed("this is a worker of another cluster "
-				      "(unset MUSTER_CHANNEL_FD to start a "
-				      "cluster within it)");
-	return muster_cluster_run(cluster) == 0 ? COMMAND_DONE : COMMAND_FAILED;
+	return code;
 }
 
 static int run(struct arguments *arguments)

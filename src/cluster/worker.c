@@ -140,7 +140,9 @@ void worker_ask_to_leave(struct muster_worker *worker, bool at_once)
 	worker->is_voluntary = true;
 	start_draining(worker);
 	timer_stop(worker->ready_timer);
-	leave_within(worker, worker->cluster->options.drain_ms);
+	/* At once has nothing to finish. */
+	leave_within(worker, at_once ? worker->cluster->options.kill_ms
+				     : worker->cluster->options.drain_ms);
 	/* A program that does not say hello soon does not read the channel. */
 	if (!worker->said_hello)
 		timer_start(worker->leave_timer, hello_ms(worker), 0);
@@ -205,6 +207,7 @@ static void on_hello(struct muster_worker *worker,
 	if (worker->said_hello)
 		return;
 	worker->said_hello = true;
+	/* Else it was slow, and passed for a program that does not speak. */
 	if (worker->state == WORKER_STARTING)
 		worker_move(worker, WORKER_ONLINE);
 	if (worker->was_asked) {

@@ -44,11 +44,16 @@ void http_server_free(struct http_server *server);
  * Serves `descriptor`, which is non-blocking and stays the caller's to close:
  * on_closed(token) tells that the server is done with it (it has shut the
  * socket down, so that the peer sees the end though another process may hold
- * a copy). It is never called before this function returns, and the first read
- * is at the end of the turn.
+ * a copy).
+ *
+ * What has come already is read and answered before this function returns, and
+ * on_closed may be called. So it is not for a handler, nor for anybody else
+ * whom a stream has called: those leave it for the end of the turn.
  */
 void http_server_take(struct http_server *server, int descriptor,
 		      http_closed_fn on_closed, void *token);
+void http_server_take_later(struct http_server *server, int descriptor,
+			    http_closed_fn on_closed, void *token);
 
 /* From now on replies close their connections; idle ones get drain_idle_ms. */
 void http_server_drain(struct http_server *server);

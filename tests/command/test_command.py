@@ -96,8 +96,8 @@ def test_start_cluster_runs_a_program():
         command += ["--env", "ALLOW_CRASH=1", "--cwd", "/"]
         command += ["--", "--port", address]
         with Program(*command) as program:
-            program.expect(r"worker ready .*id=1")
-            program.expect(r"worker ready .*id=2")
+            program.expect(r"worker ready id=1 ")
+            program.expect(r"worker ready id=2 ")
             status = json.loads(get(address, "/api/status").text)
             equal(status["name"], f"web-worker-{status['worker']}")
             equal(os.readlink(f"/proc/{status['pid']}/cwd"), "/")
