@@ -66,6 +66,9 @@ int primary_start_worker(struct primary *primary, int id,
 			 struct muster_worker *predecessor,
 			 struct muster_worker **worker);
 void primary_stop_all(struct primary *primary);
+/* Closes the listeners that nobody has and nobody who is there, or is expected,
+ * may still ask for. */
+void primary_sweep(struct primary *primary);
 
 void pool_init(struct primary *primary);
 void pool_fini(struct primary *primary);
@@ -73,6 +76,9 @@ void pool_on_exited(struct primary *primary, struct muster_worker *worker);
 void pool_on_ready(struct primary *primary, struct muster_worker *worker);
 /* Soon: starts what is missing, sends off what is too many. */
 void pool_fill(struct primary *primary);
+/* Closes the listeners that nobody has and nobody who is expected can ask for.
+ */
+void primary_sweep(struct primary *primary);
 bool pool_is_short(const struct primary *primary);
 
 void reload_init(struct primary *primary);
