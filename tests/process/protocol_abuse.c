@@ -609,7 +609,7 @@ static void half_a_frame_is_not_waited_for_for_ever(void)
 static const struct test_program programs[] = {
 	PROGRAM(abused),    PROGRAM(strange),   PROGRAM(pong),
 	PROGRAM(talkative), PROGRAM(demanding), PROGRAM(halting),
-	{ NULL, NULL },
+	PROGRAM(half),      PROGRAM(twice),     { NULL, NULL },
 };
 
 static const struct test tests[] = {
