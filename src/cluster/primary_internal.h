@@ -76,9 +76,6 @@ void pool_on_exited(struct primary *primary, struct muster_worker *worker);
 void pool_on_ready(struct primary *primary, struct muster_worker *worker);
 /* Soon: starts what is missing, sends off what is too many. */
 void pool_fill(struct primary *primary);
-/* Closes the listeners that nobody has and nobody who is expected can ask for.
- */
-void primary_sweep(struct primary *primary);
 bool pool_is_short(const struct primary *primary);
 
 void reload_init(struct primary *primary);
