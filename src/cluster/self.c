@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/buffer.h"
 #include "base/mem.h"
 #include "base/must.h"
 #include "cluster/listeners.h"
@@ -14,6 +15,12 @@
 
 /* The primary answers at once, unless it is stopped or gone. */
 #define ANSWER_MS 10000
+
+/* A connection that was handed to us and is still the primary's. */
+struct arrival {
+	struct message_connection message;
+	int descriptor;
+};
 
 struct self {
 	struct muster_cluster *cluster;
@@ -29,6 +36,8 @@ struct self {
 	uint32_t drain_idle_ms;
 	struct timer *deadline;
 	struct loop_task leave;
+	struct buffer arrivals; /* of struct arrival, in order */
+	struct loop_task take;  /* takes the first of them up */
 	/* While LISTEN is being answered. */
 	struct message_listen_result result;
 	char result_host[ADDRESS_HOST_BYTES];
@@ -166,34 +175,74 @@ static bool is_full(const struct muster_listener *listener)
 	       listener->open >= listener->options.max_connections;
 }
 
-static void on_connection(struct self *self,
-			  const struct message_connection *message,
-			  struct channel_descriptors *descriptors)
+static void take_up(struct self *self, const struct arrival *arrival)
 {
+	const struct message_connection *message = &arrival->message;
 	struct muster_listener *listener = find(self, message->listener);
-
-	if (message->seat >= BOARD_SEATS || descriptors->count != 1)
-		return;
 	_Atomic uint32_t *seat = &self_berth(self)->seats[message->seat];
 
 	/* Too late: it took us too long, somebody else has it. */
 	if (!seat_move(seat, message->turn, SEAT_HELD)) {
+		close(arrival->descriptor);
 		self_wake_primary(self);
 		return;
 	}
 	bool is_taken = listener != NULL && !is_full(listener);
 
-	if (is_taken) {
-		int descriptor = descriptors->list[0];
-
-		descriptors->list[0] = -1;
-		is_taken = listener_take(listener, descriptor);
-	}
+	if (is_taken)
+		is_taken = listener_take(listener, arrival->descriptor);
+	else
+		close(arrival->descriptor);
 	atomic_store(seat, seat_word(message->turn,
 				     is_taken ? SEAT_TAKEN : SEAT_REFUSED));
 	if (!is_taken)
 		atomic_store(&self_berth(self)->wants_wake, 1);
 	self_wake_primary(self);
+}
+
+static bool take_first(struct self *self)
+{
+	struct arrival arrival;
+
+	if (buffer_length(&self->arrivals) == 0)
+		return false;
+	memcpy(&arrival, buffer_bytes(&self->arrivals), sizeof(arrival));
+	buffer_consume(&self->arrivals, sizeof(arrival));
+	take_up(self, &arrival);
+	return true;
+}
+
+static void take_all(struct self *self)
+{
+	while (take_first(self))
+		;
+}
+
+/*
+ * One at a time: what taking it up has deferred, the first request, runs
+ * before the next is taken up. Should that block, those behind it are still
+ * the primary's, which gives them to somebody else. Only where something else
+ * was sent after them they all are taken up first.
+ */
+static void run_take(struct loop_task *task)
+{
+	struct self *self = LIST_ENTRY(task, struct self, take);
+
+	if (take_first(self) && buffer_length(&self->arrivals) > 0)
+		loop_defer(self->cluster->loop, &self->take);
+}
+
+static void on_connection(struct self *self,
+			  const struct message_connection *message,
+			  struct channel_descriptors *descriptors)
+{
+	if (message->seat >= BOARD_SEATS || descriptors->count != 1)
+		return;
+	buffer_append(&self->arrivals,
+		      &(struct arrival){ *message, descriptors->list[0] },
+		      sizeof(struct arrival));
+	descriptors->list[0] = -1;
+	loop_defer(self->cluster->loop, &self->take);
 }
 
 /* ---- the channel ---- */
@@ -259,6 +308,8 @@ static void on_message(void *owner, const struct message *message,
 {
 	struct self *self = owner;
 
+	if (message->type != MESSAGE_CONNECTION)
+		take_all(self); /* they came before */
 	switch (message->type) {
 	case MESSAGE_CONNECTION:
 		on_connection(self, &message->connection, descriptors);
@@ -306,6 +357,7 @@ static void on_end(void *owner, const struct problem *problem)
 		log_warn(&self->cluster->log,
 			 "the primary is gone, finishing connections=%u",
 			 self->cluster->holds);
+	take_all(self); /* there is nobody else to give them to */
 	self->may_leave = true;
 	disconnect(self);
 	drain(self);
@@ -516,6 +568,7 @@ struct self *self_new(struct muster_cluster *cluster, int channel)
 
 	self->cluster = cluster;
 	self->leave.run = run_leave;
+	self->take.run = run_take;
 	self->deadline = timer_open(cluster->loop, on_deadline, self, false);
 	worker->cluster = cluster;
 	worker->pid = getpid();
@@ -547,6 +600,19 @@ struct self *self_new(struct muster_cluster *cluster, int channel)
 	return self;
 }
 
+static void close_arrivals(struct self *self)
+{
+	struct arrival arrival;
+
+	while (buffer_length(&self->arrivals) > 0) {
+		memcpy(&arrival, buffer_bytes(&self->arrivals),
+		       sizeof(arrival));
+		buffer_consume(&self->arrivals, sizeof(arrival));
+		close(arrival.descriptor);
+	}
+	buffer_fini(&self->arrivals);
+}
+
 void self_free(struct self *self)
 {
 	if (self == NULL)
@@ -555,6 +621,8 @@ void self_free(struct self *self)
 		loop_release(self->cluster->loop);
 	channel_close(self->worker.channel);
 	loop_undefer(&self->leave);
+	loop_undefer(&self->take);
+	close_arrivals(self);
 	timer_close(self->deadline);
 	handlers_fini(&self->worker.handlers);
 	board_free(self->board);
