@@ -135,15 +135,33 @@ const struct muster_settings *primary_settings(const struct primary *primary)
 
 /* ---- the end of all ---- */
 
+/* May it still ask for listeners, as it did not reach its loop yet? */
+static bool may_ask(const struct muster_worker *worker)
+{
+	return worker->said_hello ? !worker->is_running
+				  : worker->state < WORKER_READY;
+}
+
 /* May a worker come that would join a listener? */
 static bool expects_workers(const struct primary *primary)
 {
+	const struct pool *pool = &primary->pool;
+
 	LIST_EACH (&primary->workers, link) {
-		if (LIST_ENTRY(link, struct muster_worker, link)->state <
-		    WORKER_READY)
+		struct muster_worker *worker =
+			LIST_ENTRY(link, struct muster_worker, link);
+
+		if (worker->state < WORKER_DRAINING && may_ask(worker))
 			return true;
 	}
-	return primary->pool.is_on && !primary->is_stopping;
+	return pool->is_on && !primary->is_stopping &&
+	       (pool->is_paused || pool_is_short(primary));
+}
+
+void primary_sweep(struct primary *primary)
+{
+	if (!expects_workers(primary))
+		listeners_sweep(primary->listeners);
 }
 
 static void run_check_done(struct loop_task *task)
@@ -153,8 +171,7 @@ static void run_check_done(struct loop_task *task)
 
 	if (primary->worker_count > 0)
 		return;
-	if (!expects_workers(primary))
-		listeners_sweep(primary->listeners);
+	primary_sweep(primary);
 	primary->is_stopping = false; /* it may all begin again */
 	while (primary->worker_count == 0 &&
 	       (link = list_first(&primary->done)) != NULL) {
@@ -269,6 +286,7 @@ static void on_message(struct muster_worker *worker,
 		break;
 	case MESSAGE_RUNNING:
 		worker_set_running(worker);
+		primary_sweep(primary);
 		break;
 	case MESSAGE_LEAVING:
 		on_leaving(worker, message->leaving.at_once != 0);
@@ -340,8 +358,8 @@ static void on_exited(struct muster_worker *worker)
 	list_remove(&worker->link);
 	if (primary->worker_count == 0)
 		loop_defer(primary->cluster->loop, &primary->check_done);
-	else if (!expects_workers(primary))
-		listeners_sweep(primary->listeners);
+	else
+		primary_sweep(primary);
 }
 
 static const struct worker_events worker_events = {

@@ -125,6 +125,13 @@ static void start_draining(struct muster_worker *worker)
 	worker->events->on_draining(worker);
 }
 
+/* The time it has once it knows that it is to go. */
+static uint32_t leave_ms(const struct muster_worker *worker)
+{
+	return worker->finishes_nothing ? worker->cluster->options.kill_ms
+					: worker->cluster->options.drain_ms;
+}
+
 void worker_ask_to_leave(struct muster_worker *worker, bool at_once)
 {
 	if (worker->is_dead || (worker->was_asked && !at_once))
@@ -140,9 +147,8 @@ void worker_ask_to_leave(struct muster_worker *worker, bool at_once)
 	worker->is_voluntary = true;
 	start_draining(worker);
 	timer_stop(worker->ready_timer);
-	/* At once has nothing to finish. */
-	leave_within(worker, at_once ? worker->cluster->options.kill_ms
-				     : worker->cluster->options.drain_ms);
+	worker->finishes_nothing = at_once;
+	leave_within(worker, leave_ms(worker));
 	/* A program that does not say hello soon does not read the channel. */
 	if (!worker->said_hello)
 		timer_start(worker->leave_timer, hello_ms(worker), 0);
@@ -212,8 +218,7 @@ static void on_hello(struct muster_worker *worker,
 		worker_move(worker, WORKER_ONLINE);
 	if (worker->was_asked) {
 		/* It was, before it was there: now it has its time. */
-		timer_start(worker->leave_timer,
-			    worker->cluster->options.drain_ms, 0);
+		timer_start(worker->leave_timer, leave_ms(worker), 0);
 		return;
 	}
 	events_tell(worker, EVENT_ONLINE);

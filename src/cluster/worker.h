@@ -44,7 +44,8 @@ struct muster_worker {
 	bool is_connected;
 	bool is_dead;
 	bool is_voluntary;
-	bool was_asked; /* to leave */
+	bool was_asked;        /* to leave */
+	bool finishes_nothing; /* asked to go at once */
 	bool said_hello;
 	bool is_running;
 	bool was_ready;
