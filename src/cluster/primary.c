@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "base/must.h"
+#include "cluster/notify.h"
 #include "cluster/primary_internal.h"
 
 /* So many pings in a row unanswered, and the worker hangs. */
@@ -420,6 +421,9 @@ int primary_start_worker(struct primary *primary, int id,
 		.settings = &primary->settings,
 		.env = env,
 		.exec = primary->settings.view.exec,
+		.notify = primary->notify == NULL
+				  ? NULL
+				  : notify_name(primary->notify),
 		.args = primary->settings.view.args,
 		.events = &worker_events,
 	};
@@ -532,6 +536,51 @@ static void on_ping_time(void *owner)
 		ping(primary, LIST_ENTRY(link, struct muster_worker, link));
 	}
 }
+
+/* ---- what workers say on NOTIFY_SOCKET ---- */
+
+static struct muster_worker *find_pid(struct primary *primary, pid_t pid)
+{
+	LIST_EACH (&primary->workers, link) {
+		struct muster_worker *worker =
+			LIST_ENTRY(link, struct muster_worker, link);
+
+		if (worker->pid == pid && !worker->is_dead)
+			return worker;
+	}
+	return NULL;
+}
+
+static void on_notified_alive(void *owner, pid_t pid)
+{
+	struct muster_worker *worker = find_pid(owner, pid);
+
+	if (worker != NULL)
+		worker->pings_missed = 0;
+}
+
+static void on_notified_ready(void *owner, pid_t pid)
+{
+	struct muster_worker *worker = find_pid(owner, pid);
+
+	if (worker != NULL)
+		worker_set_ready(worker);
+}
+
+/* It leaves of its own will; it knows when it has finished. */
+static void on_notified_stopping(void *owner, pid_t pid)
+{
+	struct muster_worker *worker = find_pid(owner, pid);
+
+	if (worker != NULL)
+		on_leaving(worker, false);
+}
+
+static const struct notify_events notify_events = {
+	.on_ready = on_notified_ready,
+	.on_stopping = on_notified_stopping,
+	.on_alive = on_notified_alive,
+};
 
 /* ---- signals ---- */
 
@@ -679,6 +728,7 @@ struct primary *primary_new(struct muster_cluster *cluster)
 	primary->tell_setups.run = run_tell_setups;
 	primary->board = board_new(&primary->board_descriptor);
 	primary->handover = handover_new(cluster->loop, primary->board);
+	primary->notify = notify_open(cluster->loop, &notify_events, primary);
 	primary->listeners = listeners_new(cluster, primary->handover);
 	pool_init(primary);
 	reload_init(primary);
@@ -725,6 +775,7 @@ void primary_free(struct primary *primary)
 	loop_undefer(&primary->check_done);
 	loop_undefer(&primary->tell_setups);
 	timer_close(primary->ping);
+	notify_close(primary->notify);
 	reload_fini(primary);
 	pool_fini(primary);
 	listeners_free(primary->listeners);

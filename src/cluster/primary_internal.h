@@ -41,6 +41,7 @@ struct primary {
 	struct board *board;
 	int board_descriptor;
 	struct handover *handover;
+	struct notify *notify; /* NULL: there is none */
 	struct listeners *listeners;
 	struct slot slots[SLOTS_MAX + 1]; /* by id; 0 is not used */
 	struct list workers;          /* all, gone ones until they are freed */

@@ -574,6 +574,23 @@ static void set_variable(struct environment *environment, char *variable)
 	environment->list[environment->count] = NULL;
 }
 
+static void drop_variable(struct environment *environment, const char *prefix)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < environment->count; i++) {
+		char *variable = environment->list[i];
+
+		if (strncmp(variable, prefix, strlen(prefix)) == 0)
+			free(variable);
+		else
+			environment->list[kept++] = variable;
+	}
+	environment->count = kept;
+	if (environment->list != NULL)
+		environment->list[kept] = NULL;
+}
+
 static void set_variables(struct environment *environment,
 			  const char *const *list)
 {
@@ -597,6 +614,12 @@ static struct environment environment_of(const struct muster_worker *worker,
 	set_variable(&environment, mem_format("MUSTER_CHANNEL_FD=%d", channel));
 	set_variable(&environment,
 		     mem_format("NODE_APP_INSTANCE=%d", worker->id - 1));
+	/* Our own, if there is one, is for us alone. */
+	drop_variable(&environment, "NOTIFY_SOCKET=");
+	drop_variable(&environment, "WATCHDOG_");
+	if (start->notify != NULL)
+		set_variable(&environment,
+			     mem_format("NOTIFY_SOCKET=%s", start->notify));
 	return environment;
 }
 

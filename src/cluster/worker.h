@@ -96,6 +96,7 @@ struct worker_start {
 	const struct settings *settings;
 	const char *const *env;  /* of this worker alone; may be NULL */
 	const char *exec;        /* resolved */
+	const char *notify;      /* NOTIFY_SOCKET; NULL: none */
 	const char *const *args; /* without [0] */
 	const struct worker_events *events;
 };
