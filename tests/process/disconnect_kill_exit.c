@@ -433,7 +433,8 @@ static void a_worker_leaves_what_it_has_not_finished_in_time(void)
 	receive_line(connection);
 	begin_ms = now_ms();
 	command(p, "disconnect 1");
-	expect(p, "exit 1 code=0 signal=0 voluntary=1 *");
+	/* By itself, or by the TERM that is due at the same moment. */
+	expect(p, "exit 1 * voluntary=1 *");
 	assert_true(now_ms() - begin_ms >= 100);
 	expect_closed(connection);
 	expect_end(p, 0);
