@@ -239,8 +239,7 @@ static void the_primary_asks_a_listening_worker_to_go(void)
 
 	command(p, "tell 1 listen 127.0.0.1:0");
 	expect(p, "listening 1 *");
-	command(p, "disconnect 1");
-	command(p, "state 1");
+	command(p, "disconnect 1\nstate 1");
 	expect(p, "state 1 draining * voluntary=1 *");
 	expect(p, "disconnect 1 connected=0 * voluntary=1");
 	expect(p, "exit 1 code=0 signal=0 voluntary=1 dead=1 state=gone");
