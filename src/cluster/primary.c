@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "base/must.h"
+#include "cluster/notify.h"
 #include "cluster/primary_internal.h"
 
 /* So many pings in a row unanswered, and the worker hangs. */
@@ -134,15 +135,33 @@ const struct muster_settings *primary_settings(const struct primary *primary)
 
 /* ---- the end of all ---- */
 
+/* May it still ask for listeners, as it did not reach its loop yet? */
+static bool may_ask(const struct muster_worker *worker)
+{
+	return worker->said_hello ? !worker->is_running
+				  : worker->state < WORKER_READY;
+}
+
 /* May a worker come that would join a listener? */
 static bool expects_workers(const struct primary *primary)
 {
+	const struct pool *pool = &primary->pool;
+
 	LIST_EACH (&primary->workers, link) {
-		if (LIST_ENTRY(link, struct muster_worker, link)->state <
-		    WORKER_READY)
+		struct muster_worker *worker =
+			LIST_ENTRY(link, struct muster_worker, link);
+
+		if (worker->state < WORKER_DRAINING && may_ask(worker))
 			return true;
 	}
-	return primary->pool.is_on && !primary->is_stopping;
+	return pool->is_on && !primary->is_stopping &&
+	       (pool->is_paused || pool_is_short(primary));
+}
+
+void primary_sweep(struct primary *primary)
+{
+	if (!expects_workers(primary))
+		listeners_sweep(primary->listeners);
 }
 
 static void run_check_done(struct loop_task *task)
@@ -152,8 +171,7 @@ static void run_check_done(struct loop_task *task)
 
 	if (primary->worker_count > 0)
 		return;
-	if (!expects_workers(primary))
-		listeners_sweep(primary->listeners);
+	primary_sweep(primary);
 	primary->is_stopping = false; /* it may all begin again */
 	while (primary->worker_count == 0 &&
 	       (link = list_first(&primary->done)) != NULL) {
@@ -268,6 +286,7 @@ static void on_message(struct muster_worker *worker,
 		break;
 	case MESSAGE_RUNNING:
 		worker_set_running(worker);
+		primary_sweep(primary);
 		break;
 	case MESSAGE_LEAVING:
 		on_leaving(worker, message->leaving.at_once != 0);
@@ -316,6 +335,11 @@ static void on_draining(struct muster_worker *worker)
 	}
 }
 
+static void on_drained(struct muster_worker *worker)
+{
+	handover_wake(primary_of(worker)->handover, worker->berth);
+}
+
 static void on_disconnecting(struct muster_worker *worker)
 {
 	handover_leave(primary_of(worker)->handover, worker->berth);
@@ -339,14 +363,15 @@ static void on_exited(struct muster_worker *worker)
 	list_remove(&worker->link);
 	if (primary->worker_count == 0)
 		loop_defer(primary->cluster->loop, &primary->check_done);
-	else if (!expects_workers(primary))
-		listeners_sweep(primary->listeners);
+	else
+		primary_sweep(primary);
 }
 
 static const struct worker_events worker_events = {
 	.on_message = on_message,
 	.on_ready = on_ready,
 	.on_draining = on_draining,
+	.on_drained = on_drained,
 	.on_disconnecting = on_disconnecting,
 	.on_exiting = on_exiting,
 	.on_exited = on_exited,
@@ -402,6 +427,9 @@ int primary_start_worker(struct primary *primary, int id,
 		.settings = &primary->settings,
 		.env = env,
 		.exec = primary->settings.view.exec,
+		.notify = primary->notify == NULL
+				  ? NULL
+				  : notify_name(primary->notify),
 		.args = primary->settings.view.args,
 		.events = &worker_events,
 	};
@@ -514,6 +542,51 @@ static void on_ping_time(void *owner)
 		ping(primary, LIST_ENTRY(link, struct muster_worker, link));
 	}
 }
+
+/* ---- what workers say on NOTIFY_SOCKET ---- */
+
+static struct muster_worker *find_pid(struct primary *primary, pid_t pid)
+{
+	LIST_EACH (&primary->workers, link) {
+		struct muster_worker *worker =
+			LIST_ENTRY(link, struct muster_worker, link);
+
+		if (worker->pid == pid && !worker->is_dead)
+			return worker;
+	}
+	return NULL;
+}
+
+static void on_notified_alive(void *owner, pid_t pid)
+{
+	struct muster_worker *worker = find_pid(owner, pid);
+
+	if (worker != NULL)
+		worker->pings_missed = 0;
+}
+
+static void on_notified_ready(void *owner, pid_t pid)
+{
+	struct muster_worker *worker = find_pid(owner, pid);
+
+	if (worker != NULL)
+		worker_set_ready(worker);
+}
+
+/* It leaves of its own will; it knows when it has finished. */
+static void on_notified_stopping(void *owner, pid_t pid)
+{
+	struct muster_worker *worker = find_pid(owner, pid);
+
+	if (worker != NULL)
+		on_leaving(worker, false);
+}
+
+static const struct notify_events notify_events = {
+	.on_ready = on_notified_ready,
+	.on_stopping = on_notified_stopping,
+	.on_alive = on_notified_alive,
+};
 
 /* ---- signals ---- */
 
@@ -661,6 +734,7 @@ struct primary *primary_new(struct muster_cluster *cluster)
 	primary->tell_setups.run = run_tell_setups;
 	primary->board = board_new(&primary->board_descriptor);
 	primary->handover = handover_new(cluster->loop, primary->board);
+	primary->notify = notify_open(cluster->loop, &notify_events, primary);
 	primary->listeners = listeners_new(cluster, primary->handover);
 	pool_init(primary);
 	reload_init(primary);
@@ -707,6 +781,7 @@ void primary_free(struct primary *primary)
 	loop_undefer(&primary->check_done);
 	loop_undefer(&primary->tell_setups);
 	timer_close(primary->ping);
+	notify_close(primary->notify);
 	reload_fini(primary);
 	pool_fini(primary);
 	listeners_free(primary->listeners);

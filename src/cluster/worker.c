@@ -125,6 +125,13 @@ static void start_draining(struct muster_worker *worker)
 	worker->events->on_draining(worker);
 }
 
+/* The time it has once it knows that it is to go. */
+static uint32_t leave_ms(const struct muster_worker *worker)
+{
+	return worker->finishes_nothing ? worker->cluster->options.kill_ms
+					: worker->cluster->options.drain_ms;
+}
+
 void worker_ask_to_leave(struct muster_worker *worker, bool at_once)
 {
 	if (worker->is_dead || (worker->was_asked && !at_once))
@@ -140,9 +147,8 @@ void worker_ask_to_leave(struct muster_worker *worker, bool at_once)
 	worker->is_voluntary = true;
 	start_draining(worker);
 	timer_stop(worker->ready_timer);
-	/* At once has nothing to finish. */
-	leave_within(worker, at_once ? worker->cluster->options.kill_ms
-				     : worker->cluster->options.drain_ms);
+	worker->finishes_nothing = at_once;
+	leave_within(worker, leave_ms(worker));
 	/* A program that does not say hello soon does not read the channel. */
 	if (!worker->said_hello)
 		timer_start(worker->leave_timer, hello_ms(worker), 0);
@@ -212,8 +218,7 @@ static void on_hello(struct muster_worker *worker,
 		worker_move(worker, WORKER_ONLINE);
 	if (worker->was_asked) {
 		/* It was, before it was there: now it has its time. */
-		timer_start(worker->leave_timer,
-			    worker->cluster->options.drain_ms, 0);
+		timer_start(worker->leave_timer, leave_ms(worker), 0);
 		return;
 	}
 	events_tell(worker, EVENT_ONLINE);
@@ -242,9 +247,13 @@ static void on_channel_message(void *owner, const struct message *message,
 		worker->events->on_message(worker, message, descriptors);
 }
 
-static void on_channel_drained(void *owner)
+static void on_channel_drained(void *owner, bool was_busy)
 {
-	events_tell(owner, EVENT_DRAIN);
+	struct muster_worker *worker = owner;
+
+	worker->events->on_drained(worker);
+	if (was_busy)
+		events_tell(worker, EVENT_DRAIN);
 }
 
 static const struct channel_events channel_events = {
@@ -569,6 +578,23 @@ static void set_variable(struct environment *environment, char *variable)
 	environment->list[environment->count] = NULL;
 }
 
+static void drop_variable(struct environment *environment, const char *prefix)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < environment->count; i++) {
+		char *variable = environment->list[i];
+
+		if (strncmp(variable, prefix, strlen(prefix)) == 0)
+			free(variable);
+		else
+			environment->list[kept++] = variable;
+	}
+	environment->count = kept;
+	if (environment->list != NULL)
+		environment->list[kept] = NULL;
+}
+
 static void set_variables(struct environment *environment,
 			  const char *const *list)
 {
@@ -592,6 +618,12 @@ static struct environment environment_of(const struct muster_worker *worker,
 	set_variable(&environment, mem_format("MUSTER_CHANNEL_FD=%d", channel));
 	set_variable(&environment,
 		     mem_format("NODE_APP_INSTANCE=%d", worker->id - 1));
+	/* Our own, if there is one, is for us alone. */
+	drop_variable(&environment, "NOTIFY_SOCKET=");
+	drop_variable(&environment, "WATCHDOG_");
+	if (start->notify != NULL)
+		set_variable(&environment,
+			     mem_format("NOTIFY_SOCKET=%s", start->notify));
 	return environment;
 }
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -118,6 +119,38 @@ def test_start_cluster_looks_in_PATH():
     with Program(*command, PATH=path, PORT=own_address()) as program:
         program.expect(r"worker ready")
         program.signal(signal.SIGINT)
+        program.end()
+
+
+NOTIFIER = """\
+import os, signal, socket, sys, time
+to = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+to.connect("\\0" + os.environ["NOTIFY_SOCKET"][1:])
+signal.signal(signal.SIGTERM, lambda *_: (to.send(b"STOPPING=1"), sys.exit(0)))
+to.send(b"STATUS=not yet\\nnonsense\\n=\\n")
+to.send(b"READY=1\\nSTATUS=fine")
+time.sleep(600)
+"""
+
+
+def test_a_program_without_the_library_says_that_it_is_ready():
+    # Longer than the test has: it is what it says that makes it ready.
+    command = [MUSTER, "start-cluster", sys.executable, "-i", "1"]
+    command += ["--wait-ready", "--", "-c", NOTIFIER]
+    with Program(*command, NOTIFY_SOCKET="/somebody/else") as program:
+        line = program.expect(r"worker started id=1 pid=(\d+)")
+        worker = int(line.group(1))
+        program.expect(r"worker ready id=1 ")
+        # Nobody else may speak for it.
+        with open(f"/proc/{worker}/environ") as file:
+            name = file.read().split("NOTIFY_SOCKET=@")[1].split("\0")[0]
+        to = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        to.sendto(b"STOPPING=1", "\0" + name)
+        to.close()
+        os.kill(worker, signal.SIGTERM)
+        program.expect(r"worker exited id=1 .* code 0")
+        program.expect(r"worker ready id=1 ")
+        program.signal(signal.SIGTERM)
         program.end()
 
 
