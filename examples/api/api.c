@@ -6,6 +6,7 @@
  * PORT, WORKERS and STORE in the environment do the same. Nothing in here
  * keeps anything, so any store will do.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -293,8 +294,12 @@ int main(int argc, char **argv)
 	if (muster_is_primary(api.cluster)) {
 		muster_on_listening(api.cluster, on_listening, &api);
 		muster_on_exit(api.cluster, on_exit_of, &api);
-	} else if (muster_http_listen(api.cluster, api.port, on_request, &api) <
-		   0) {
+		return muster_cluster_run(api.cluster);
+	}
+
+	int error = muster_http_listen(api.cluster, api.port, on_request, &api);
+
+	if (error < 0 && error != -EPIPE) { /* EPIPE: it was told to go */
 		fprintf(stderr, "api: %s\n", muster_problem_text(api.cluster));
 		return CANNOT_LISTEN;
 	}

@@ -176,6 +176,8 @@ static bool enter(struct nest *nest, bool object)
 
 	if (top == JSON_DEPTH_MAX)
 		return false;
+	/* Bits of levels not yet entered may be anything.
+	 * NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign) */
 	nest->is_object[top / 64] &= ~(UINT64_C(1) << top % 64);
 	nest->is_object[top / 64] |= (uint64_t)object << top % 64;
 	nest->depth++;

@@ -55,7 +55,7 @@ static const struct command_option options[OPTIONS + 1] = {
 	[MIN_UPTIME] = { 0, "min-uptime", NULL, "TIME",
 			 "gone sooner is a failed start (1s)" },
 	[MAX_RESTARTS] = { 0, "max-restarts", NULL, "N",
-			   "failed starts in a minute, then give up (16)" },
+			   "failed starts of one in a minute, then stop (8)" },
 	[RUN_AS_USER] = { 0, "uid", NULL, "USER",
 			  "who workers run as; needs root" },
 	[RUN_AS_GROUP] = { 0, "gid", NULL, "GROUP", "the same for the group" },

@@ -271,7 +271,7 @@ static int open_inherited(const struct address *address,
 	}
 	/* Flags are those of the open file description: everyone's. */
 	DISCARD(fcntl(copy, F_SETFL, fcntl(copy, F_GETFL) | O_NONBLOCK));
-	*bound = (struct bound){ .descriptor = copy };
+	*bound = (struct bound){ .descriptor = copy, .is_inherited = true };
 	describe(bound);
 	return 0;
 }
@@ -409,6 +409,7 @@ void bind_write_url(const struct bound *bound, char url[BOUND_URL_BYTES])
 
 void bind_unlink(const struct bound *bound)
 {
-	if (bound->type == BOUND_UNIX && bound->host[0] == '/')
+	if (bound->type == BOUND_UNIX && bound->host[0] == '/' &&
+	    !bound->is_inherited)
 		unlink(bound->host);
 }

@@ -34,6 +34,7 @@ struct bound {
 	enum bound_type type;
 	char host[ADDRESS_HOST_BYTES]; /* numeric; the path */
 	uint16_t port;                 /* the real one */
+	bool is_inherited; /* its file, if any, is somebody else\'s */
 };
 
 /*

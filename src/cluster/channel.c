@@ -286,10 +286,10 @@ static void on_drained(void *owner)
 {
 	struct channel *channel = owner;
 
-	if (!channel->is_busy)
-		return;
+	bool was_busy = channel->is_busy;
+
 	channel->is_busy = false;
-	channel->events->on_drained(channel->owner);
+	channel->events->on_drained(channel->owner, was_busy);
 }
 
 static const struct fdstream_events stream_events = {

@@ -335,6 +335,11 @@ static void on_draining(struct muster_worker *worker)
 	}
 }
 
+static void on_drained(struct muster_worker *worker)
+{
+	handover_wake(primary_of(worker)->handover, worker->berth);
+}
+
 static void on_disconnecting(struct muster_worker *worker)
 {
 	handover_leave(primary_of(worker)->handover, worker->berth);
@@ -366,6 +371,7 @@ static const struct worker_events worker_events = {
 	.on_message = on_message,
 	.on_ready = on_ready,
 	.on_draining = on_draining,
+	.on_drained = on_drained,
 	.on_disconnecting = on_disconnecting,
 	.on_exiting = on_exiting,
 	.on_exited = on_exited,

@@ -311,11 +311,12 @@ static void on_end(void *owner, const struct problem *problem)
 	drain(self);
 }
 
-static void on_drained(void *owner)
+static void on_drained(void *owner, bool was_busy)
 {
 	struct self *self = owner;
 
-	events_tell(&self->worker, EVENT_DRAIN);
+	if (was_busy)
+		events_tell(&self->worker, EVENT_DRAIN);
 }
 
 static const struct channel_events channel_events = {

@@ -247,9 +247,13 @@ static void on_channel_message(void *owner, const struct message *message,
 		worker->events->on_message(worker, message, descriptors);
 }
 
-static void on_channel_drained(void *owner)
+static void on_channel_drained(void *owner, bool was_busy)
 {
-	events_tell(owner, EVENT_DRAIN);
+	struct muster_worker *worker = owner;
+
+	worker->events->on_drained(worker);
+	if (was_busy)
+		events_tell(worker, EVENT_DRAIN);
 }
 
 static const struct channel_events channel_events = {

@@ -86,6 +86,8 @@ struct worker_events {
 	/* It gets no more connections: it was asked to leave, or asked to
 	 * itself, or its channel is closed. */
 	void (*on_draining)(struct muster_worker *worker);
+	/* It read what had to wait for it. */
+	void (*on_drained)(struct muster_worker *worker);
 	/* Before the application is told. */
 	void (*on_disconnecting)(struct muster_worker *worker);
 	void (*on_exiting)(struct muster_worker *worker);

@@ -126,9 +126,9 @@ NOTIFIER = """\
 import os, signal, socket, sys, time
 to = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 to.connect("\\0" + os.environ["NOTIFY_SOCKET"][1:])
+signal.signal(signal.SIGTERM, lambda *_: (to.send(b"STOPPING=1"), sys.exit(0)))
 to.send(b"STATUS=not yet\\nnonsense\\n=\\n")
 to.send(b"READY=1\\nSTATUS=fine")
-signal.signal(signal.SIGTERM, lambda *_: (to.send(b"STOPPING=1"), sys.exit(0)))
 time.sleep(600)
 """
 

@@ -27,8 +27,6 @@
 #define KEPT_MAX      512
 #define CHILDREN_MAX  2048
 
-extern char **environ;
-
 struct line {
 	char *text;
 	bool is_taken;

@@ -116,9 +116,8 @@ static bool write_with_descriptors(const void *bytes, size_t length, int count)
 static void read_to_end(void)
 {
 	char bytes[65536];
-	ssize_t length;
 
-	while ((length = recv(channel, bytes, sizeof(bytes), 0)) > 0)
+	while (recv(channel, bytes, sizeof(bytes), 0) > 0)
 		;
 	say("the channel was closed");
 }
@@ -288,9 +287,12 @@ static bool is_first(void)
 
 static void open_channel(void)
 {
+	const char *text = getenv("MUSTER_CHANNEL_FD");
 	int flags;
 
-	channel = atoi(getenv("MUSTER_CHANNEL_FD"));
+	if (text == NULL)
+		exit(1);
+	channel = atoi(text);
 	flags = fcntl(channel, F_GETFL);
 	fcntl(channel, F_SETFL, flags & ~O_NONBLOCK);
 }
