@@ -158,10 +158,11 @@ static void on_end(void *owner, const struct problem *problem)
 		close_side(side);
 }
 
-static void on_drained(void *owner)
+static void on_drained(void *owner, bool was_busy)
 {
 	struct side *side = owner;
 
+	(void)was_busy;
 	side->drained++;
 	if (side->closes_on_drained)
 		close_side(side);
