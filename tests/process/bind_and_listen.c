@@ -239,11 +239,11 @@ static void workers_share_an_address_that_is_ipv6_only(void)
 				    port),
 			3);
 		expect_served("::1", port);
-		assert_int_equal(try_dial(NULL, port), -ECONNREFUSED);
+		assert_int_equal(try_dial(own_host(), port), -ECONNREFUSED);
 		/* ...so that the same port is free over IPv4. */
-		command(p, "tell 1 listen 0.0.0.0:%d", port);
+		command(p, "tell 1 listen %s:%d", own_host(), port);
 		assert_int_equal(port_of_listener(p, 1, 1), port);
-		expect_served(NULL, port);
+		expect_served(own_host(), port);
 	}
 }
 
