@@ -239,8 +239,7 @@ static void the_primary_asks_a_listening_worker_to_go(void)
 
 	command(p, "tell 1 listen 127.0.0.1:0");
 	expect(p, "listening 1 *");
-	command(p, "disconnect 1");
-	command(p, "state 1");
+	command(p, "disconnect 1\nstate 1");
 	expect(p, "state 1 draining * voluntary=1 *");
 	expect(p, "disconnect 1 connected=0 * voluntary=1");
 	expect(p, "exit 1 code=0 signal=0 voluntary=1 dead=1 state=gone");
@@ -262,8 +261,7 @@ static void asking_twice_changes_nothing(void)
 {
 	struct process *p = start_workers(1);
 
-	command(p, "disconnect 1");
-	command(p, "disconnect 1");
+	command(p, "disconnect 1\ndisconnect 1");
 	expect(p, "done disconnect 1 code=0");
 	expect(p, "done disconnect 1 code=*");
 	expect(p, "exit 1 code=0 signal=0 voluntary=1 *");
@@ -300,8 +298,7 @@ static void a_worker_kills_itself_while_it_disconnects(void)
 	expect(p, "worker 1 disconnecting");
 	command(p, "tell 1 kill");
 	expect(p, "exit 1 code=0 signal=0 voluntary=1 *");
-	command(p, "disconnect 2");
-	command(p, "tell 2 kill");
+	command(p, "disconnect 2\ntell 2 kill");
 	expect(p, "exit 2 code=0 signal=0 voluntary=1 *");
 	expect_end(p, 0);
 	expect_one_end_each(p, 2);
