@@ -93,19 +93,26 @@ static void count_in(struct muster_listener *listener, bool is_handed)
 	cluster_hold(listener->cluster);
 }
 
-static void count_out(struct muster_listener *listener, bool is_handed)
+/* On the board, before the peer can see the end and come again: the next
+ * connection should find this one gone. */
+static void tell_board(const struct muster_listener *listener, bool is_handed)
 {
-	struct muster_cluster *cluster = listener->cluster;
 	struct board_berth *berth = berth_of(listener);
 
-	MUST(listener->open > 0);
-	listener->open--;
 	if (berth != NULL && is_handed)
 		/* Ordered before the look at wants_wake. */
 		atomic_fetch_add(&berth->closed[listener->lane], 1);
 	else if (berth != NULL)
 		atomic_fetch_sub_explicit(&berth->accepted, 1,
 					  memory_order_relaxed);
+}
+
+static void count_out(struct muster_listener *listener)
+{
+	struct muster_cluster *cluster = listener->cluster;
+
+	MUST(listener->open > 0);
+	listener->open--;
 	update_watch(listener);
 	free_if_done(listener);
 	if (cluster->self != NULL)
@@ -149,19 +156,23 @@ static void forget(struct muster_connection *connection)
 void connection_finish(struct muster_connection *connection)
 {
 	struct muster_listener *listener = connection->listener;
-	bool is_handed = connection->is_handed;
 
+	tell_board(listener, connection->is_handed);
 	forget(connection);
-	count_out(listener, is_handed);
+	count_out(listener);
 }
 
 void muster_connection_close(struct muster_connection *connection)
 {
+	struct muster_listener *listener = connection->listener;
+
+	tell_board(listener, connection->is_handed);
 	/* The peer must see the end even if the primary has not yet closed its
 	 * copy. */
 	if (connection->is_handed)
 		DISCARD(shutdown(connection->descriptor, SHUT_RDWR));
-	connection_finish(connection);
+	forget(connection);
+	count_out(listener);
 }
 
 void muster_connection_refuse(struct muster_connection *connection)

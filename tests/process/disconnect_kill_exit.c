@@ -222,12 +222,8 @@ static void everyone_may_leave_at_once(void)
 		command(p, "tell %d listen 127.0.0.1:0", id);
 		expect(p, "listening %d *", id);
 	}
-	command(p, "tell 1 kill");
-	command(p, "tell 2 disconnect");
-	command(p, "disconnect 3");
-	command(p, "disconnect");
-	command(p, "tell 3 kill");
-	command(p, "tell 4 disconnect");
+	command(p, "tell 1 kill\ntell 2 disconnect\ndisconnect 3\n"
+		   "disconnect\ntell 3 kill\ntell 4 disconnect");
 	for (int id = 1; id <= 4; id++)
 		expect(p, "exit %d code=0 signal=0 voluntary=1 *", id);
 	expect_end(p, 0);
@@ -437,7 +433,8 @@ static void a_worker_leaves_what_it_has_not_finished_in_time(void)
 	receive_line(connection);
 	begin_ms = now_ms();
 	command(p, "disconnect 1");
-	expect(p, "exit 1 code=0 signal=0 voluntary=1 *");
+	/* By itself, or by the TERM that is due at the same moment. */
+	expect(p, "exit 1 * voluntary=1 *");
 	assert_true(now_ms() - begin_ms >= 100);
 	expect_closed(connection);
 	expect_end(p, 0);

@@ -98,7 +98,7 @@ static void show_process(const struct process *process)
 		fprintf(stderr, ", ended with %d", process->result);
 	fprintf(stderr, ") said:\n");
 	for (size_t i = 0; i < process->line_count; i++)
-		fprintf(stderr, "#   %s%s\n", process->lines[i].text,
+		fprintf(stderr, "#   %.400s%s\n", process->lines[i].text,
 			process->lines[i].is_taken ? "" : "  (not awaited)");
 	if (process->partial_bytes > 0)
 		fprintf(stderr, "#   %.*s (no newline)\n",

@@ -310,7 +310,7 @@ static int run_abused(int argc, char **argv, void (*abuse)(void))
 
 	struct muster_options options = { .workers = 1,
 					  .backoff_ms = 1,
-					  .ready_ms = 1000,
+					  .ready_ms = 10000,
 					  .drain_ms = 100,
 					  .hang_ms = 500,
 					  .kill_ms = 100 };
@@ -523,7 +523,7 @@ static void talk_without_end(void)
 	write_hello(PROTOCOL);
 	memset(content, ' ', sizeof(content));
 	content[0] = '1';
-	for (int i = 0; i < 2000; i++)
+	for (int i = 0; i < 500; i++)
 		if (!write_head(sizeof(content), MESSAGE, 0) ||
 		    !write_all(content, sizeof(content)))
 			break;
