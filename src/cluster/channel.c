@@ -155,7 +155,8 @@ static void hand_out(struct channel *channel, const struct frame *frame,
 		refuse(channel, frame, error);
 	} else if (message.type == channel->awaited) {
 		channel->awaited = 0;
-		channel->on_awaited(channel->owner, &message, descriptors);
+		if (!channel->on_awaited(channel->owner, &message, descriptors))
+			channel->awaited = message.type;
 	} else {
 		channel->events->on_message(channel->owner, &message,
 					    descriptors);

@@ -74,10 +74,10 @@ int channel_send_now(struct channel *channel, const void *frames, size_t length,
 /*
  * Waits for a message of this type, up to the deadline; others, before it and
  * after it, are kept and come by on_message later, in order. `handle` is called
- * with it, as on_message would be. on_end may come meanwhile, and close the
- * channel. -ETIMEDOUT, -EPIPE.
+ * with it, as on_message would be; false: it was another one, wait on. on_end
+ * may come meanwhile, and close the channel. -ETIMEDOUT, -EPIPE.
  */
-typedef void (*channel_handle_fn)(void *owner, const struct message *message,
+typedef bool (*channel_handle_fn)(void *owner, const struct message *message,
 				  struct channel_descriptors *descriptors);
 __attribute__((warn_unused_result)) int channel_await(struct channel *channel,
 						      enum message_type type,

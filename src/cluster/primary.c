@@ -93,6 +93,8 @@ static int set_defaults(struct primary *primary)
 				       &cluster->first_settings.view,
 				       &cluster->problem);
 	free(exec);
+	/* Another execution of ourselves will say hello as well. */
+	cluster->program_speaks = cluster->first_settings.view.exec == NULL;
 	primary->is_set_up = error == 0;
 	return error;
 }
@@ -124,6 +126,10 @@ int primary_setup(struct primary *primary,
 		return error;
 	primary->cluster->options.settings.schedule =
 		primary->settings.view.schedule;
+	if (wanted.exec != NULL) {
+		primary->cluster->program++;
+		primary->cluster->program_speaks = false;
+	}
 	tell_setup(primary);
 	return 0;
 }
@@ -438,6 +444,7 @@ int primary_start_worker(struct primary *primary, int id,
 	worker->id = id;
 	worker->name = mem_format("%s-worker-%d", cluster->name, id);
 	worker->berth = (uint32_t)berth;
+	worker->program = cluster->program;
 	worker->generation = primary->reload.generation;
 	error = worker_start(worker, &start);
 	if (error < 0) {

@@ -198,7 +198,7 @@ static void on_connection(struct self *self,
 
 /* ---- the channel ---- */
 
-static void on_welcome(void *owner, const struct message *message,
+static bool on_welcome(void *owner, const struct message *message,
 		       struct channel_descriptors *descriptors)
 {
 	struct self *self = owner;
@@ -210,7 +210,7 @@ static void on_welcome(void *owner, const struct message *message,
 			    "the primary speaks version %u of the channel, "
 			    "this program %u (build both with the same muster)",
 			    welcome->protocol, MESSAGES_PROTOCOL);
-		return;
+		return true;
 	}
 	if (descriptors->count == 1)
 		self->board = board_map(descriptors->list[0]);
@@ -218,7 +218,7 @@ static void on_welcome(void *owner, const struct message *message,
 		problem_set(problem, -EPROTO, "PROTOCOL_VERSION",
 			    "the primary's board cannot be used (build both "
 			    "with the same muster)");
-		return;
+		return true;
 	}
 	self->worker.id = (int)welcome->worker_id;
 	self->worker.berth = welcome->berth;
@@ -228,6 +228,7 @@ static void on_welcome(void *owner, const struct message *message,
 	self->drain_ms = welcome->drain_ms;
 	self->drain_idle_ms = welcome->drain_idle_ms;
 	self->was_welcomed = true;
+	return true;
 }
 
 static void copy_text(char *room, size_t size, const struct message_text *text)
@@ -238,11 +239,24 @@ static void copy_text(char *room, size_t size, const struct message_text *text)
 	room[length] = '\0';
 }
 
-static void on_listen_result(void *owner, const struct message *message,
+/* It came after its deadline: the primary must not count on this worker. */
+static void forget_late_answer(struct self *self,
+			       const struct message_listen_result *late)
+{
+	if (late->status == 0)
+		send(self, &(struct message){ .type = MESSAGE_UNLISTEN,
+					      .unlisten = { late->listener } });
+}
+
+static bool on_listen_result(void *owner, const struct message *message,
 			     struct channel_descriptors *descriptors)
 {
 	struct self *self = owner;
 
+	if (message->listen_result.request != self->requests) {
+		forget_late_answer(self, &message->listen_result);
+		return false;
+	}
 	self->result = message->listen_result;
 	copy_text(self->result_host, sizeof(self->result_host),
 		  &self->result.host);
@@ -252,6 +266,7 @@ static void on_listen_result(void *owner, const struct message *message,
 		self->result_descriptor = descriptors->list[0];
 		descriptors->list[0] = -1;
 	}
+	return true;
 }
 
 static void on_message(void *owner, const struct message *message,
@@ -276,7 +291,9 @@ static void on_message(void *owner, const struct message *message,
 		message_tell(&self->worker, &message->message.content,
 			     descriptors);
 		break;
-	case MESSAGE_LISTEN_RESULT: /* nobody waits for it any more */
+	case MESSAGE_LISTEN_RESULT:
+		forget_late_answer(self, &message->listen_result);
+		break;
 	case MESSAGE_WELCOME:
 		break;
 	case MESSAGE_HELLO:

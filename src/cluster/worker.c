@@ -213,6 +213,8 @@ static void on_hello(struct muster_worker *worker,
 	if (worker->said_hello)
 		return;
 	worker->said_hello = true;
+	if (worker->program == worker->cluster->program)
+		worker->cluster->program_speaks = true;
 	/* Else it was slow, and passed for a program that does not speak. */
 	if (worker->state == WORKER_STARTING)
 		worker_move(worker, WORKER_ONLINE);
@@ -281,6 +283,15 @@ void worker_set_ready(struct muster_worker *worker)
 }
 
 /* When it is ready by being alive: UINT64_MAX where that is not enough. */
+/* Will it say hello? Where nobody knows it may be a program that is not made
+ * for us. */
+static bool is_known_to_speak(const struct muster_worker *worker)
+{
+	return worker->said_hello ||
+	       (worker->program == worker->cluster->program &&
+		worker->cluster->program_speaks);
+}
+
 static uint64_t ready_at_ms(const struct muster_worker *worker)
 {
 	const struct muster_options *options = &worker->cluster->options;
@@ -289,7 +300,7 @@ static uint64_t ready_at_ms(const struct muster_worker *worker)
 		return UINT64_MAX;
 	if (worker->is_running)
 		return worker->running_ms + options->min_uptime_ms;
-	if (!worker->said_hello)
+	if (!is_known_to_speak(worker))
 		return worker->started_ms + options->min_uptime_ms;
 	return UINT64_MAX;
 }

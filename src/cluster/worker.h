@@ -47,6 +47,7 @@ struct muster_worker {
 	bool was_asked;        /* to leave */
 	bool finishes_nothing; /* asked to go at once */
 	bool said_hello;
+	uint32_t program; /* cluster->program when it was started */
 	bool is_running;
 	bool was_ready;
 	bool missed_ready; /* was not ready in time */
