@@ -187,6 +187,7 @@ __attribute__((noreturn)) static void run(void)
 {
 	struct fiber *fiber = current;
 
+	FIBER_IS_OUTERMOST();
 	fiber_tools_entered(&fiber->tools);
 	errno = 0;
 	fiber->fn(fiber->arg);

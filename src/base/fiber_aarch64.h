@@ -3,8 +3,8 @@
  *
  * Saved are where to go on and FPCR; that all other registers change is said
  * to the compiler, which keeps what it needs. Nothing is pushed, so what
- * debuggers know of the frame stays true. x18 is the platform's and does not
- * change.
+ * debuggers know of the frame stays true. x18 is the platform's elsewhere, and
+ * on Linux the compiler's.
  *
  * It is inlined and jumps, because processors foretell where a `ret` leads by
  * counting calls: a switch that is called and does not return that way makes
@@ -26,6 +26,10 @@ struct fiber_context {
 	uint64_t fpcr;         /* 24 */
 };
 
+/* As the instructions have it. */
+_Static_assert(offsetof(struct fiber_context, goes_on) == 16, "goes_on");
+_Static_assert(offsetof(struct fiber_context, fpcr) == 24, "fpcr");
+
 __attribute__((always_inline)) static inline void
 fiber_switch(struct fiber_context *from, const struct fiber_context *to)
 {
@@ -45,20 +49,27 @@ fiber_switch(struct fiber_context *from, const struct fiber_context *to)
 		"msr	fpcr, x12\n"
 		"2:\n\t"
 		"mov	sp, x9\n\t"
-		"mov	x30, xzr\n\t" /* entry()'s: nobody called it */
+		"mov	x30, xzr\n\t" /* what entry() returns to */
 		"br	x16\n"
 		"1:\n\t"
 		"hint	#36\n\t" /* bti j */
 		: "+r"(old), "+r"(new)
 		:
 		: "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11",
-		  "x12", "x13", "x14", "x15", "x16", "x17", "x19", "x20", "x21",
-		  "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x30", "v0",
-		  "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10",
-		  "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19",
-		  "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28",
-		  "v29", "v30", "v31", "memory", "cc");
+		  "x12", "x13", "x14", "x15", "x16", "x17", "x18", "x19", "x20",
+		  "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x30",
+		  "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9",
+		  "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18",
+		  "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27",
+		  "v28", "v29", "v30", "v31", "memory", "cc");
 }
+
+/* Nobody called the function this stands in: backtraces end there. */
+#ifdef __GCC_HAVE_DWARF2_CFI_ASM
+#define FIBER_IS_OUTERMOST() __asm__ volatile(".cfi_undefined x30")
+#else
+#define FIBER_IS_OUTERMOST() (void)0
+#endif
 
 static inline void fiber_prepare(struct fiber_context *context, void *bottom,
 				 size_t bytes, void (*entry)(void))

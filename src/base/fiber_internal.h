@@ -14,7 +14,8 @@
  *	fiber_switch(from, to): leaves that of this stack in *from, and goes on
  *		where `to` says, with that one's floating-point controls;
  *	fiber_prepare(context, bottom, bytes, entry): a stack that goes on in
- *		entry(), which does not return, with the caller's controls.
+ *		entry(), which does not return, with the caller's controls;
+ *	FIBER_IS_OUTERMOST(): tells debuggers so of the function it stands in.
  */
 #include FIBER_SWITCH
 

@@ -28,6 +28,11 @@ struct fiber_context {
 	uint16_t x87_control;  /* 28 */
 };
 
+/* As the instructions have it. */
+_Static_assert(offsetof(struct fiber_context, goes_on) == 16, "goes_on");
+_Static_assert(offsetof(struct fiber_context, mxcsr) == 24, "mxcsr");
+_Static_assert(offsetof(struct fiber_context, x87_control) == 28, "x87");
+
 #define FIBER_MXCSR_CONTROLS "$0xffc0"
 
 __attribute__((always_inline)) static inline void
@@ -63,13 +68,20 @@ fiber_switch(struct fiber_context *from, const struct fiber_context *to)
 			   "xmm15", "memory", "cc");
 }
 
+/* Nobody called the function this stands in: backtraces end there. */
+#ifdef __GCC_HAVE_DWARF2_CFI_ASM
+#define FIBER_IS_OUTERMOST() __asm__ volatile(".cfi_undefined rip")
+#else
+#define FIBER_IS_OUTERMOST() (void)0
+#endif
+
 static inline void fiber_prepare(struct fiber_context *context, void *bottom,
 				 size_t bytes, void (*entry)(void))
 {
 	uintptr_t top = ((uintptr_t)bottom + bytes) & ~(uintptr_t)15;
 	void **return_address = (void **)(top - sizeof(void *));
 
-	/* Nobody called entry(): backtraces end here. */
+	/* For who follows frame pointers. */
 	*return_address = NULL;
 	context->stack_pointer = return_address;
 	context->frame_pointer = NULL;
