@@ -545,3 +545,61 @@ def memory(run):
         ("start_ms", "start to first answer, ms", 20),
     ):
         run.report.goal(f"muster: {text}", samples.median("muster", key), "≤", goal)
+
+
+# ---- Fibers ------------------------------------------------------------------------------------
+
+
+FIBER_MODES = {  # the program's mode: what it is, and ucontext's mode
+    "bare": ("to another stack and back, nothing else", "bare"),
+    "switch": ("resume and park", None),
+    "many": ("resume and park, 10,000 in turn", None),
+    "start": ("start and end, without a wait", "start"),
+}
+
+
+@benchmark("what straight-line code costs: switches, short fibers, parked fibers")
+def fiber(run):
+    program = run.program("fiber")
+    if not program:
+        return
+
+    def number_of(command):
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=run.seconds + 30
+        )
+        words = done.stdout.split()
+        if done.returncode != 0 or words[:1] != ["done"]:
+            raise Failure(done.stderr.strip() or f"exit code {done.returncode}")
+        return float(words[2]) / int(words[1])
+
+    def measure(one):
+        return {"each": number_of(one.command)}
+
+    run.report.columns("CPU ns")
+    samples = {}
+    for mode, (text, peer_mode) in FIBER_MODES.items():
+        subjects = [Program("muster", [program, mode, str(run.seconds)])]
+        if peer_mode:
+            command = [program, peer_mode, str(run.seconds), "ucontext"]
+            subjects.append(Program("ucontext", command))
+        run.report.heading(text)
+        samples[mode] = interleave(run, subjects, measure)
+        for name in samples[mode].rounds:
+            each = samples[mode].median(name, "each")
+            run.report.row(name, each and each * 1e9)
+
+    def ns(mode, share=1):
+        each = samples[mode].median("muster", "each")
+        return each and each * 1e9 / share
+
+    run.report.goal("a bare switch, ns", ns("bare", 2), "≤", 10)
+    run.report.goal("a switch within resume and park, ns", ns("switch", 2), "≤", 10)
+    run.report.goal("start and end, ns", ns("start"), "≤", 60)
+    for mode in ("bare", "start"):
+        run.report.ratio(
+            f"{FIBER_MODES[mode][0]}, ucontext / muster",
+            samples[mode].ratio("ucontext", "muster", "each"),
+        )
+    parked = number_of([program, "memory", "1"]) / 1024
+    run.report.goal("a parked fiber, KiB resident", parked, "≤", 8)

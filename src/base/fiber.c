@@ -172,7 +172,7 @@ static void enter(struct fiber *fiber)
 	current = fiber;
 	fiber_tools_enter(&fiber->tools, fiber->stack.bottom,
 			  fiber->stack.bytes);
-	fiber_switch(&fiber->way_back, fiber->context);
+	fiber_switch(&fiber->way_back, &fiber->context);
 	fiber_tools_left(&fiber->tools);
 	current = resumer;
 	if (resumer != NULL)
@@ -186,15 +186,15 @@ static void enter(struct fiber *fiber)
 __attribute__((noreturn)) static void run(void)
 {
 	struct fiber *fiber = current;
-	void *unused;
 
+	FIBER_IS_OUTERMOST();
 	fiber_tools_entered(&fiber->tools);
 	errno = 0;
 	fiber->fn(fiber->arg);
 	fiber->wait++;
 	become(fiber, FIBER_IDLE);
 	fiber_tools_leave(&fiber->tools, true);
-	fiber_switch(&unused, fiber->way_back);
+	fiber_switch(&fiber->context, &fiber->way_back);
 	abort(); /* nobody comes back to where it has ended */
 }
 
@@ -224,8 +224,8 @@ int fiber_start(struct fiber_pool *pool, const char *name, fiber_fn fn,
 	fiber->name = name;
 	fiber->is_woken = false;
 	fiber->canceled = 0;
-	fiber->context =
-		fiber_prepare(fiber->stack.bottom, fiber->stack.bytes, run);
+	fiber_prepare(&fiber->context, fiber->stack.bottom, fiber->stack.bytes,
+		      run);
 	fiber_tools_start(&fiber->tools);
 	enter(fiber);
 	return 0;
@@ -250,7 +250,7 @@ int fiber_park(void)
 	}
 	become(fiber, FIBER_PARKED);
 	fiber_tools_leave(&fiber->tools, false);
-	fiber_switch(&fiber->context, fiber->way_back);
+	fiber_switch(&fiber->context, &fiber->way_back);
 	fiber_tools_entered(&fiber->tools);
 	errno = error;
 	return fiber->value;

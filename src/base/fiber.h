@@ -21,8 +21,9 @@
  * is not allowed. exit() is, and leaves what is on the stacks as it is.
  *
  * errno, the rounding mode and the other floating-point controls belong to
- * the fiber, which starts with errno 0 and its starter's controls. The signal
- * mask and all other thread-local state belong to the thread.
+ * the fiber, which starts with errno 0 and its starter's controls. Exception
+ * flags, the signal mask and all other thread-local state belong to the
+ * thread.
  */
 #pragma once
 #include <stdbool.h>

@@ -7,6 +7,18 @@
 #include "base/fiber.h"
 #include "base/fiber_tools.h"
 
+/*
+ * Meson names the file for this processor. It has
+ *
+ *	struct fiber_context: where a stack that does not run goes on;
+ *	fiber_switch(from, to): leaves that of this stack in *from, and goes on
+ *		where `to` says, with that one's floating-point controls;
+ *	fiber_prepare(context, bottom, bytes, entry): a stack that goes on in
+ *		entry(), which does not return, with the caller's controls;
+ *	FIBER_IS_OUTERMOST(): tells debuggers so of the function it stands in.
+ */
+#include FIBER_SWITCH
+
 /* A mapping: a guard that nothing may touch, and above it the stack. */
 struct fiber_stack {
 	char *bottom; /* above the guard; NULL: none */
@@ -29,12 +41,12 @@ enum fiber_state {
 /* A record is freed with its pool alone, so that an old wait can be told. */
 struct fiber {
 	enum fiber_state state;
-	bool is_woken;  /* before it has parked, */
-	int value;      /* with this; or what it was resumed with */
-	int canceled;   /* what the next wait ends with; 0: nothing */
-	uint64_t wait;  /* the number of the wait that can be woken */
-	void *context;  /* where it goes on while it does not run */
-	void *way_back; /* where its resumer goes on while it runs */
+	bool is_woken; /* before it has parked, */
+	int value;     /* with this; or what it was resumed with */
+	int canceled;  /* what the next wait ends with; 0: nothing */
+	uint64_t wait; /* the number of the wait that can be woken */
+	struct fiber_context context;  /* while it does not run */
+	struct fiber_context way_back; /* its resumer's, while it runs */
 	struct fiber_pool *pool;
 	fiber_fn fn;
 	void *arg;
@@ -45,18 +57,9 @@ struct fiber {
 	struct fiber_tools tools;
 };
 
-/*
- * The switch, one file a processor. Saves what a called function must keep and
- * the floating-point controls, leaves where to go on in *from, and goes on
- * where `to` says. No system call, except in fiber_ucontext.c.
- */
-void fiber_switch(void **from, void *to);
-/* Where a stack goes on that has not been used: in entry(), which does not
- * return, with the caller's floating-point controls. */
-void *fiber_prepare(void *bottom, size_t bytes, void (*entry)(void));
-
-/* The negative errno of what could not be mapped. */
-int fiber_stack_map(struct fiber_stack *stack, size_t bytes);
+/* Fails with -ENOMEM, which includes too many mappings. */
+__attribute__((warn_unused_result)) int
+fiber_stack_map(struct fiber_stack *stack, size_t bytes);
 void fiber_stack_unmap(struct fiber_stack *stack);
 
 /* Counted; for this thread, which needs a stack for the handler. */

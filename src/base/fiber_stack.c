@@ -15,13 +15,11 @@ int fiber_stack_map(struct fiber_stack *stack, size_t bytes)
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
 
 	if (mapping == MAP_FAILED)
-		return -errno;
+		return -ENOMEM;
 	/* This splits the mapping, and so fails where there are too many. */
 	if (mprotect(mapping, FIBER_GUARD_BYTES, PROT_NONE) < 0) {
-		int error = -errno;
-
 		munmap(mapping, FIBER_GUARD_BYTES + rounded);
-		return error;
+		return -ENOMEM;
 	}
 	stack->bottom = mapping + FIBER_GUARD_BYTES;
 	stack->bytes = rounded;

@@ -37,6 +37,11 @@
 #define HAS_OWN_COST false
 #endif
 
+/* Of a parked fiber. Elsewhere than on x86-64 a ucontext_t is that large. */
+#ifndef RESIDENT_BYTES_MAX
+#define RESIDENT_BYTES_MAX 8191
+#endif
+
 static struct fiber_pool *pool;
 static struct fiber *fibers[MANY];
 static char notes[512];
@@ -583,6 +588,13 @@ static long resident_bytes(void)
 	return strtol(strchr(text, ' '), NULL, 10) * sysconf(_SC_PAGESIZE);
 }
 
+static bool is_under_valgrind(void)
+{
+	const char *preloaded = getenv("LD_PRELOAD");
+
+	return preloaded != NULL && strstr(preloaded, "vgpreload") != NULL;
+}
+
 static void count_value(void *arg)
 {
 	*(struct fiber **)arg = fiber_current();
@@ -606,8 +618,8 @@ static void thousands_park_at_once_for_what_they_touch(void **state)
 	assert_int_equal(notes_length, MANY);
 	notes_length = 0;
 	assert_int_equal(live(), 0);
-	if (!HAS_OWN_COST)
-		assert_in_range(each, 1, 8191);
+	if (!HAS_OWN_COST && !is_under_valgrind())
+		assert_in_range(each, 1, RESIDENT_BYTES_MAX);
 }
 
 /* As many KiB of stack as are asked for, each of them written to. */
