@@ -66,7 +66,6 @@ enum muster_answer {
 	MUSTER_OK = 0,
 	MUSTER_BUSY =
 		1, /* done, but the other side is slow: wait for on_drain */
-	MUSTER_NOT_FOUND = 2,
 };
 
 /* Who gets the next connection. */
