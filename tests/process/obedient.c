@@ -11,8 +11,6 @@
 
 #include "program.h"
 
-/* What a command says where no worker holds the slot. */
-#define NOBODY_HAS_IT 2
 #define LISTENERS_MAX 40
 #define SLOTS_MAX     64
 
@@ -299,7 +297,7 @@ static int do_state(struct muster_cluster *cluster, const char *rest)
 	struct muster_worker *worker = take_worker(cluster, &rest);
 
 	if (worker == NULL)
-		return 2;
+		return NOBODY_HAS_IT;
 	say("state %d %s name=%s pid=%d connected=%d dead=%d voluntary=%d "
 	    "connections=%u",
 	    muster_worker_id(worker), muster_worker_state(worker),
