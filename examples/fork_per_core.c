@@ -14,12 +14,15 @@
 
 #include <muster/cluster.h>
 
+#define CANNOT_LISTEN 2 /* exit code: another worker could not either */
+
 static void on_exit_of(struct muster_worker *worker, int code, int signal,
 		       void *arg)
 {
 	struct muster_cluster *cluster = arg;
 
-	if (code == 0 || muster_worker_exited_after_disconnect(worker))
+	if (code == 0 || code == CANNOT_LISTEN ||
+	    muster_worker_exited_after_disconnect(worker))
 		return;
 	printf("Worker %d crashed (%s), starting a new one\n",
 	       muster_worker_id(worker), muster_exit_text(code, signal));
@@ -82,7 +85,7 @@ int main(int argc, char **argv)
 	} else {
 		if (muster_http_listen(cluster, port, answer, NULL) < 0) {
 			fprintf(stderr, "%s\n", muster_problem_text(cluster));
-			return 1;
+			return CANNOT_LISTEN;
 		}
 		printf("Worker running on pid: %d\n", (int)getpid());
 		muster_on_disconnect(

@@ -376,7 +376,7 @@ MUSTER_PUBLIC int64_t muster_message_int(struct muster_message *message,
  */
 
 struct muster_address {
-	const char *url;  /* as it was asked for */
+	const char *url;  /* "tcp://127.0.0.1:8000", the real port */
 	const char *host; /* numeric; the path of a unix socket */
 	int port;         /* the real one; 0 for a unix socket */
 	int type;         /* 4, 6; -1: unix; 14, 16: UDP over IPv4, IPv6 */
@@ -419,8 +419,9 @@ MUSTER_PUBLIC void muster_on_disconnect(struct muster_cluster *cluster,
  * is -1 after a signal. */
 MUSTER_PUBLIC void muster_on_exit(struct muster_cluster *cluster,
 				  muster_exit_fn fn, void *arg);
-/* A worker that broke the protocol of the channel, or could not be started by
- * the pool; with no callback it is logged. */
+/* A worker that broke the protocol of the channel or hangs, or one that the
+ * pool could not start (then `worker` is NULL, and only callbacks of the
+ * cluster are told); with no callback it is logged. */
 MUSTER_PUBLIC void muster_on_error(struct muster_cluster *cluster,
 				   muster_error_fn fn, void *arg);
 /* Output of a `silent` worker or of a pipe; length 0 is the end. With no

@@ -206,7 +206,7 @@ int muster_http_serve(struct muster_cluster *cluster, int descriptor,
 
 	*brought = (struct brought){ cluster, descriptor };
 	cluster_hold(cluster);
-	http_server_take(find_service(cluster, options)->server, descriptor,
-			 on_brought_closed, brought);
+	http_server_take_later(find_service(cluster, options)->server,
+			       descriptor, on_brought_closed, brought);
 	return 0;
 }

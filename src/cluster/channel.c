@@ -298,7 +298,10 @@ static void on_end(void *owner, int error)
 	struct channel *channel = owner;
 	struct problem problem = { 0 };
 
-	if (error < 0 && error != -ECONNRESET && error != -EPIPE)
+	if (buffer_length(&channel->in) > 0)
+		problem_set(&problem, -EPROTO, "FRAME_CUT",
+			    "the channel ended in the middle of a frame");
+	else if (error < 0 && error != -ECONNRESET && error != -EPIPE)
 		problem_set(&problem, error, "CHANNEL_FAILED",
 			    "the channel failed: %s", strerror(-error));
 	end(channel, &problem);
@@ -308,10 +311,10 @@ static void on_drained(void *owner)
 {
 	struct channel *channel = owner;
 
-	if (!channel->is_busy)
-		return;
+	bool was_busy = channel->is_busy;
+
 	channel->is_busy = false;
-	channel->events->on_drained(channel->owner);
+	channel->events->on_drained(channel->owner, was_busy);
 }
 
 static const struct fdstream_events stream_events = {

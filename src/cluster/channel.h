@@ -36,8 +36,8 @@ struct channel_events {
 	/* The other side is gone (problem->code 0: it closed; else an error
 	 * or a broken frame). At most once; the owner closes the channel. */
 	void (*on_end)(void *owner, const struct problem *problem);
-	/* After an answer of "busy": there is room again. */
-	void (*on_drained)(void *owner);
+	/* What had to wait has left; `was_busy`: a sender was told to wait. */
+	void (*on_drained)(void *owner, bool was_busy);
 };
 
 /* Takes `descriptor` over. Reads once it is started. */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "cluster/events.h"
 
@@ -43,10 +44,7 @@ static int check(enum muster_serialization kind, const void *content,
 		return -EMSGSIZE;
 	if (kind == MUSTER_BYTES)
 		return 0;
-	json_t *json = json_loadb(content, length, JSON_DECODE_ANY, NULL);
-
-	json_decref(json);
-	return json == NULL ? -EINVAL : 0;
+	return json_is_value(content, length) ? 0 : -EINVAL;
 }
 
 int message_send(struct channel *channel, enum muster_serialization kind,

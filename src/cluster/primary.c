@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "base/must.h"
+#include "cluster/notify.h"
 #include "cluster/primary_internal.h"
 
 /* So many pings in a row unanswered, and the worker hangs. */
@@ -29,8 +30,7 @@ struct setup_told {
 	struct settings settings;
 };
 
-/* ---- settings
- * ------------------------------------------------------------------ */
+/* ---- settings ---- */
 
 static void run_tell_setups(struct loop_task *task)
 {
@@ -93,6 +93,8 @@ static int set_defaults(struct primary *primary)
 				       &cluster->first_settings.view,
 				       &cluster->problem);
 	free(exec);
+	/* Another execution of ourselves will say hello as well. */
+	cluster->program_speaks = cluster->first_settings.view.exec == NULL;
 	primary->is_set_up = error == 0;
 	return error;
 }
@@ -124,6 +126,10 @@ int primary_setup(struct primary *primary,
 		return error;
 	primary->cluster->options.settings.schedule =
 		primary->settings.view.schedule;
+	if (wanted.exec != NULL) {
+		primary->cluster->program++;
+		primary->cluster->program_speaks = false;
+	}
 	tell_setup(primary);
 	return 0;
 }
@@ -133,18 +139,35 @@ const struct muster_settings *primary_settings(const struct primary *primary)
 	return &primary->settings.view;
 }
 
-/* ---- the end of all
- * --------------------------------------------------------------- */
+/* ---- the end of all ---- */
+
+/* May it still ask for listeners, as it did not reach its loop yet? */
+static bool may_ask(const struct muster_worker *worker)
+{
+	return worker->said_hello ? !worker->is_running
+				  : worker->state < WORKER_READY;
+}
 
 /* May a worker come that would join a listener? */
 static bool expects_workers(const struct primary *primary)
 {
+	const struct pool *pool = &primary->pool;
+
 	LIST_EACH (&primary->workers, link) {
-		if (LIST_ENTRY(link, struct muster_worker, link)->state <
-		    WORKER_READY)
+		struct muster_worker *worker =
+			LIST_ENTRY(link, struct muster_worker, link);
+
+		if (worker->state < WORKER_DRAINING && may_ask(worker))
 			return true;
 	}
-	return primary->pool.is_on && !primary->is_stopping;
+	return pool->is_on && !primary->is_stopping &&
+	       (pool->is_paused || pool_is_short(primary));
+}
+
+void primary_sweep(struct primary *primary)
+{
+	if (!expects_workers(primary))
+		listeners_sweep(primary->listeners);
 }
 
 static void run_check_done(struct loop_task *task)
@@ -154,8 +177,7 @@ static void run_check_done(struct loop_task *task)
 
 	if (primary->worker_count > 0)
 		return;
-	if (!expects_workers(primary))
-		listeners_sweep(primary->listeners);
+	primary_sweep(primary);
 	primary->is_stopping = false; /* it may all begin again */
 	while (primary->worker_count == 0 &&
 	       (link = list_first(&primary->done)) != NULL) {
@@ -197,8 +219,7 @@ int primary_disconnect(struct primary *primary, muster_done_fn on_done,
 	return 0;
 }
 
-/* ---- what workers say and do
- * --------------------------------------------------------- */
+/* ---- what workers say and do ---- */
 
 static struct primary *primary_of(const struct muster_worker *worker)
 {
@@ -207,6 +228,8 @@ static struct primary *primary_of(const struct muster_worker *worker)
 
 static void on_leaving(struct muster_worker *worker, bool at_once)
 {
+	if (!worker->was_asked)
+		worker->wished_to_leave = true;
 	worker_ask_to_leave(worker, at_once);
 }
 
@@ -269,6 +292,7 @@ static void on_message(struct muster_worker *worker,
 		break;
 	case MESSAGE_RUNNING:
 		worker_set_running(worker);
+		primary_sweep(primary);
 		break;
 	case MESSAGE_LEAVING:
 		on_leaving(worker, message->leaving.at_once != 0);
@@ -317,6 +341,11 @@ static void on_draining(struct muster_worker *worker)
 	}
 }
 
+static void on_drained(struct muster_worker *worker)
+{
+	handover_wake(primary_of(worker)->handover, worker->berth);
+}
+
 static void on_disconnecting(struct muster_worker *worker)
 {
 	handover_leave(primary_of(worker)->handover, worker->berth);
@@ -340,21 +369,21 @@ static void on_exited(struct muster_worker *worker)
 	list_remove(&worker->link);
 	if (primary->worker_count == 0)
 		loop_defer(primary->cluster->loop, &primary->check_done);
-	else if (!expects_workers(primary))
-		listeners_sweep(primary->listeners);
+	else
+		primary_sweep(primary);
 }
 
 static const struct worker_events worker_events = {
 	.on_message = on_message,
 	.on_ready = on_ready,
 	.on_draining = on_draining,
+	.on_drained = on_drained,
 	.on_disconnecting = on_disconnecting,
 	.on_exiting = on_exiting,
 	.on_exited = on_exited,
 };
 
-/* ---- starting
- * ------------------------------------------------------------------------ */
+/* ---- starting ---- */
 
 static int free_berth(const struct primary *primary)
 {
@@ -404,6 +433,9 @@ int primary_start_worker(struct primary *primary, int id,
 		.settings = &primary->settings,
 		.env = env,
 		.exec = primary->settings.view.exec,
+		.notify = primary->notify == NULL
+				  ? NULL
+				  : notify_name(primary->notify),
 		.args = primary->settings.view.args,
 		.events = &worker_events,
 	};
@@ -412,6 +444,7 @@ int primary_start_worker(struct primary *primary, int id,
 	worker->id = id;
 	worker->name = mem_format("%s-worker-%d", cluster->name, id);
 	worker->berth = (uint32_t)berth;
+	worker->program = cluster->program;
 	worker->generation = primary->reload.generation;
 	error = worker_start(worker, &start);
 	if (error < 0) {
@@ -477,8 +510,7 @@ uint32_t primary_connections(const struct primary *primary,
 	       atomic_load(&primary->board->berths[worker->berth].accepted);
 }
 
-/* ---- pings
- * ------------------------------------------------------------------------- */
+/* ---- pings ---- */
 
 static void ping(struct primary *primary, struct muster_worker *worker)
 {
@@ -518,8 +550,52 @@ static void on_ping_time(void *owner)
 	}
 }
 
-/* ---- signals
- * ------------------------------------------------------------------------- */
+/* ---- what workers say on NOTIFY_SOCKET ---- */
+
+static struct muster_worker *find_pid(struct primary *primary, pid_t pid)
+{
+	LIST_EACH (&primary->workers, link) {
+		struct muster_worker *worker =
+			LIST_ENTRY(link, struct muster_worker, link);
+
+		if (worker->pid == pid && !worker->is_dead)
+			return worker;
+	}
+	return NULL;
+}
+
+static void on_notified_alive(void *owner, pid_t pid)
+{
+	struct muster_worker *worker = find_pid(owner, pid);
+
+	if (worker != NULL)
+		worker->pings_missed = 0;
+}
+
+static void on_notified_ready(void *owner, pid_t pid)
+{
+	struct muster_worker *worker = find_pid(owner, pid);
+
+	if (worker != NULL)
+		worker_set_ready(worker);
+}
+
+/* It leaves of its own will; it knows when it has finished. */
+static void on_notified_stopping(void *owner, pid_t pid)
+{
+	struct muster_worker *worker = find_pid(owner, pid);
+
+	if (worker != NULL)
+		on_leaving(worker, false);
+}
+
+static const struct notify_events notify_events = {
+	.on_ready = on_notified_ready,
+	.on_stopping = on_notified_stopping,
+	.on_alive = on_notified_alive,
+};
+
+/* ---- signals ---- */
 
 /* A primary without workers has to be kept. */
 static void set_paused(struct primary *primary, bool is_paused)
@@ -651,8 +727,7 @@ void primary_signal(struct primary *primary, int signal)
 	}
 }
 
-/* ---- birth and death
- * --------------------------------------------------------------- */
+/* ---- birth and death ---- */
 
 struct primary *primary_new(struct muster_cluster *cluster)
 {
@@ -666,6 +741,7 @@ struct primary *primary_new(struct muster_cluster *cluster)
 	primary->tell_setups.run = run_tell_setups;
 	primary->board = board_new(&primary->board_descriptor);
 	primary->handover = handover_new(cluster->loop, primary->board);
+	primary->notify = notify_open(cluster->loop, &notify_events, primary);
 	primary->listeners = listeners_new(cluster, primary->handover);
 	pool_init(primary);
 	reload_init(primary);
@@ -712,6 +788,7 @@ void primary_free(struct primary *primary)
 	loop_undefer(&primary->check_done);
 	loop_undefer(&primary->tell_setups);
 	timer_close(primary->ping);
+	notify_close(primary->notify);
 	reload_fini(primary);
 	pool_fini(primary);
 	listeners_free(primary->listeners);

@@ -41,6 +41,7 @@ struct primary {
 	struct board *board;
 	int board_descriptor;
 	struct handover *handover;
+	struct notify *notify; /* NULL: there is none */
 	struct listeners *listeners;
 	struct slot slots[SLOTS_MAX + 1]; /* by id; 0 is not used */
 	struct list workers;          /* all, gone ones until they are freed */
@@ -66,6 +67,9 @@ int primary_start_worker(struct primary *primary, int id,
 			 struct muster_worker *predecessor,
 			 struct muster_worker **worker);
 void primary_stop_all(struct primary *primary);
+/* Closes the listeners that nobody has and nobody who is there, or is expected,
+ * may still ask for. */
+void primary_sweep(struct primary *primary);
 
 void pool_init(struct primary *primary);
 void pool_fini(struct primary *primary);

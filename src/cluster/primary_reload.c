@@ -63,9 +63,7 @@ static void finish(struct primary *primary)
 			  "reload failed problem=%s text=\"%s\"",
 			  primary->cluster->problem.name,
 			  primary->cluster->problem.text);
-	/* All are ready: what they did not ask for nobody will. */
-	if (reload->failure == 0)
-		listeners_sweep(primary->listeners);
+	primary_sweep(primary);
 	if (on_done != NULL)
 		on_done(primary->cluster, reload->failure, reload->arg);
 }

@@ -42,8 +42,7 @@ static void send(struct self *self, const struct message *message)
 		channel_send(self->worker.channel, message, -1);
 }
 
-/* ---- leaving
- * ----------------------------------------------------------------------- */
+/* ---- leaving ---- */
 
 static void update_hold(struct self *self)
 {
@@ -136,8 +135,7 @@ void self_leave(struct self *self, bool at_once)
 	drain(self);
 }
 
-/* ---- connections
- * ---------------------------------------------------------------------- */
+/* ---- connections ---- */
 
 void self_wake_primary(struct self *self)
 {
@@ -198,8 +196,7 @@ static void on_connection(struct self *self,
 	self_wake_primary(self);
 }
 
-/* ---- the channel
- * ------------------------------------------------------------------------ */
+/* ---- the channel ---- */
 
 static bool on_welcome(void *owner, const struct message *message,
 		       struct channel_descriptors *descriptors)
@@ -331,11 +328,12 @@ static void on_end(void *owner, const struct problem *problem)
 	drain(self);
 }
 
-static void on_drained(void *owner)
+static void on_drained(void *owner, bool was_busy)
 {
 	struct self *self = owner;
 
-	events_tell(&self->worker, EVENT_DRAIN);
+	if (was_busy)
+		events_tell(&self->worker, EVENT_DRAIN);
 }
 
 static const struct channel_events channel_events = {
@@ -344,8 +342,7 @@ static const struct channel_events channel_events = {
 	.on_drained = on_drained,
 };
 
-/* ---- listening
- * -------------------------------------------------------------------------- */
+/* ---- listening ---- */
 
 static uint32_t next_index(const struct self *self,
 			   const struct address *address)
@@ -439,7 +436,7 @@ int self_listen(struct self *self, const struct self_wish *wish,
 
 	memcpy(bound.host, self->result_host, sizeof(bound.host));
 	struct muster_listener *listener =
-		listener_open(self->cluster, &bound, wish->options, wish->url);
+		listener_open(self->cluster, &bound, wish->options);
 
 	listener->asked = wish->address;
 	listener->index = index;
@@ -461,8 +458,7 @@ void self_unlisten(struct self *self, const struct muster_listener *listener)
 					      .unlisten = { listener->id } });
 }
 
-/* ---- birth and death
- * ------------------------------------------------------------------- */
+/* ---- birth and death ---- */
 
 int self_ready(struct self *self)
 {

@@ -29,7 +29,6 @@ uint32_t self_drain_idle_ms(const struct self *self);
 
 struct self_wish {
 	struct address address; /* resolved */
-	const char *url;
 	const struct muster_listen_options *options;
 };
 

@@ -125,27 +125,36 @@ static void start_draining(struct muster_worker *worker)
 	worker->events->on_draining(worker);
 }
 
+/* The time it has once it knows that it is to go. */
+static uint32_t leave_ms(const struct muster_worker *worker)
+{
+	return worker->finishes_nothing ? worker->cluster->options.kill_ms
+					: worker->cluster->options.drain_ms;
+}
+
 void worker_ask_to_leave(struct muster_worker *worker, bool at_once)
 {
-	if (worker->was_asked || worker->is_dead)
+	if (worker->is_dead || (worker->was_asked && !at_once))
 		return;
-	worker->was_asked = true;
-	worker->is_voluntary = true;
-	start_draining(worker);
-	timer_stop(worker->ready_timer);
 	if (worker->is_connected)
 		channel_send(worker->channel,
 			     &(struct message){ .type = MESSAGE_LEAVE,
 						.leave = { at_once } },
 			     -1);
-	leave_within(worker, worker->cluster->options.drain_ms);
+	if (worker->was_asked)
+		return;
+	worker->was_asked = true;
+	worker->is_voluntary = true;
+	start_draining(worker);
+	timer_stop(worker->ready_timer);
+	worker->finishes_nothing = at_once;
+	leave_within(worker, leave_ms(worker));
 	/* A program that does not say hello soon does not read the channel. */
 	if (!worker->said_hello)
 		timer_start(worker->leave_timer, hello_ms(worker), 0);
 }
 
-/* ---- the channel
- * -------------------------------------------------------------- */
+/* ---- the channel ---- */
 
 static void disconnected(struct muster_worker *worker,
 			 const struct problem *problem)
@@ -204,12 +213,14 @@ static void on_hello(struct muster_worker *worker,
 	if (worker->said_hello)
 		return;
 	worker->said_hello = true;
+	if (worker->program == worker->cluster->program)
+		worker->cluster->program_speaks = true;
+	/* Else it was slow, and passed for a program that does not speak. */
 	if (worker->state == WORKER_STARTING)
 		worker_move(worker, WORKER_ONLINE);
 	if (worker->was_asked) {
 		/* It was, before it was there: now it has its time. */
-		timer_start(worker->leave_timer,
-			    worker->cluster->options.drain_ms, 0);
+		timer_start(worker->leave_timer, leave_ms(worker), 0);
 		return;
 	}
 	events_tell(worker, EVENT_ONLINE);
@@ -220,7 +231,16 @@ static void on_channel_message(void *owner, const struct message *message,
 {
 	struct muster_worker *worker = owner;
 
+	struct problem problem;
+
 	worker->pings_missed = 0;
+	if (!worker->said_hello && message->type != MESSAGE_HELLO) {
+		problem_set(&problem, -EPROTO, "HELLO_MISSING",
+			    "worker %d sent %s before it said HELLO",
+			    worker->id, message_name(message->type));
+		worker_break(worker, &problem);
+		return;
+	}
 	if (message->type == MESSAGE_HELLO)
 		on_hello(worker, &message->hello);
 	else if (message->type == MESSAGE_MESSAGE)
@@ -229,9 +249,13 @@ static void on_channel_message(void *owner, const struct message *message,
 		worker->events->on_message(worker, message, descriptors);
 }
 
-static void on_channel_drained(void *owner)
+static void on_channel_drained(void *owner, bool was_busy)
 {
-	events_tell(owner, EVENT_DRAIN);
+	struct muster_worker *worker = owner;
+
+	worker->events->on_drained(worker);
+	if (was_busy)
+		events_tell(worker, EVENT_DRAIN);
 }
 
 static const struct channel_events channel_events = {
@@ -240,8 +264,7 @@ static const struct channel_events channel_events = {
 	.on_drained = on_channel_drained,
 };
 
-/* ---- ready
- * ---------------------------------------------------------------------- */
+/* ---- ready ---- */
 
 void worker_set_ready(struct muster_worker *worker)
 {
@@ -259,14 +282,46 @@ void worker_set_ready(struct muster_worker *worker)
 	worker->events->on_ready(worker);
 }
 
-void worker_set_running(struct muster_worker *worker)
+/* When it is ready by being alive: UINT64_MAX where that is not enough. */
+/* Will it say hello? Where nobody knows it may be a program that is not made
+ * for us. */
+static bool is_known_to_speak(const struct muster_worker *worker)
+{
+	return worker->said_hello ||
+	       (worker->program == worker->cluster->program &&
+		worker->cluster->program_speaks);
+}
+
+static uint64_t ready_at_ms(const struct muster_worker *worker)
 {
 	const struct muster_options *options = &worker->cluster->options;
 
+	if (options->wait_ready)
+		return UINT64_MAX;
+	if (worker->is_running)
+		return worker->running_ms + options->min_uptime_ms;
+	if (!is_known_to_speak(worker))
+		return worker->started_ms + options->min_uptime_ms;
+	return UINT64_MAX;
+}
+
+static void set_ready_timer(struct muster_worker *worker)
+{
+	uint64_t now_ms = loop_now_ms(worker->cluster->loop);
+	uint64_t at_ms = worker->started_ms + worker->cluster->options.ready_ms;
+
+	if (ready_at_ms(worker) < at_ms)
+		at_ms = ready_at_ms(worker);
+	timer_start(worker->ready_timer, at_ms > now_ms ? at_ms - now_ms : 0,
+		    0);
+}
+
+void worker_set_running(struct muster_worker *worker)
+{
 	worker->is_running = true;
-	if (worker->state >= WORKER_READY || options->wait_ready)
-		return;
-	timer_start(worker->ready_timer, options->min_uptime_ms, 0);
+	worker->running_ms = loop_now_ms(worker->cluster->loop);
+	if (worker->state < WORKER_READY)
+		set_ready_timer(worker);
 }
 
 /*
@@ -278,17 +333,14 @@ static void on_ready_time(void *owner)
 {
 	struct muster_worker *worker = owner;
 	const struct muster_options *options = &worker->cluster->options;
-	uint64_t alive_ms =
-		loop_now_ms(worker->cluster->loop) - worker->started_ms;
+	uint64_t now_ms = loop_now_ms(worker->cluster->loop);
 
-	if ((!worker->said_hello || worker->is_running) &&
-	    !options->wait_ready) {
+	if (now_ms >= ready_at_ms(worker)) {
 		worker_set_ready(worker);
 		return;
 	}
-	if (alive_ms + 1 < options->ready_ms) {
-		timer_start(worker->ready_timer, options->ready_ms - alive_ms,
-			    0);
+	if (now_ms < worker->started_ms + options->ready_ms) {
+		set_ready_timer(worker);
 		return;
 	}
 	worker->missed_ready = true;
@@ -302,8 +354,7 @@ static void on_ready_time(void *owner)
 	worker_terminate(worker, SIGTERM);
 }
 
-/* ---- pipes
- * ---------------------------------------------------------------------- */
+/* ---- pipes ---- */
 
 static void on_pipe_bytes(void *owner, const uint8_t *bytes, size_t length)
 {
@@ -395,8 +446,7 @@ int muster_worker_close_pipe(struct muster_worker *worker, int descriptor)
 	return 0;
 }
 
-/* ---- the end
- * ---------------------------------------------------------------------- */
+/* ---- the end ---- */
 
 static void run_freed(struct loop_task *task)
 {
@@ -429,8 +479,7 @@ static void on_child_exited(void *owner, int code, int signal)
 	loop_defer(worker->cluster->loop, &worker->freed);
 }
 
-/* ---- the start
- * --------------------------------------------------------------------- */
+/* ---- the start ---- */
 
 /* What the child finds, entry by entry; -1 is /dev/null. Ours to close after
  * the fork are those in `opened`. */
@@ -540,6 +589,23 @@ static void set_variable(struct environment *environment, char *variable)
 	environment->list[environment->count] = NULL;
 }
 
+static void drop_variable(struct environment *environment, const char *prefix)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < environment->count; i++) {
+		char *variable = environment->list[i];
+
+		if (strncmp(variable, prefix, strlen(prefix)) == 0)
+			free(variable);
+		else
+			environment->list[kept++] = variable;
+	}
+	environment->count = kept;
+	if (environment->list != NULL)
+		environment->list[kept] = NULL;
+}
+
 static void set_variables(struct environment *environment,
 			  const char *const *list)
 {
@@ -563,6 +629,12 @@ static struct environment environment_of(const struct muster_worker *worker,
 	set_variable(&environment, mem_format("MUSTER_CHANNEL_FD=%d", channel));
 	set_variable(&environment,
 		     mem_format("NODE_APP_INSTANCE=%d", worker->id - 1));
+	/* Our own, if there is one, is for us alone. */
+	drop_variable(&environment, "NOTIFY_SOCKET=");
+	drop_variable(&environment, "WATCHDOG_");
+	if (start->notify != NULL)
+		set_variable(&environment,
+			     mem_format("NOTIFY_SOCKET=%s", start->notify));
 	return environment;
 }
 
@@ -597,6 +669,9 @@ static int spawn(struct muster_worker *worker, const struct worker_start *start,
 		.descriptors = table->list,
 		.descriptor_count = table->count,
 	};
+	/* Whatever this program has opened since, the worker finds what it is
+	 * given and nothing else. */
+	DISCARD(close_range(3, ~0u, CLOSE_RANGE_CLOEXEC));
 	int error = child_open(worker->cluster->loop, &options, on_child_exited,
 			       worker, &worker->child);
 
@@ -619,7 +694,6 @@ static void start_pipes(struct muster_worker *worker)
 
 int worker_start(struct muster_worker *worker, const struct worker_start *start)
 {
-	const struct muster_options *options = &worker->cluster->options;
 	struct loop *loop = worker->cluster->loop;
 	struct table table = { .channel = CHANNEL_DESCRIPTOR };
 	int ends[2] = { -1, -1 };
@@ -652,11 +726,7 @@ int worker_start(struct muster_worker *worker, const struct worker_start *start)
 	worker->freed.run = run_freed;
 	channel_start(worker->channel);
 	start_pipes(worker);
-	timer_start(worker->ready_timer,
-		    options->min_uptime_ms < options->ready_ms
-			    ? options->min_uptime_ms
-			    : options->ready_ms,
-		    0);
+	set_ready_timer(worker);
 	loop_defer(loop, &worker->fork_told);
 	return 0;
 }

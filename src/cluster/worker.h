@@ -44,14 +44,18 @@ struct muster_worker {
 	bool is_connected;
 	bool is_dead;
 	bool is_voluntary;
-	bool was_asked; /* to leave */
+	bool was_asked;        /* to leave */
+	bool finishes_nothing; /* asked to go at once */
 	bool said_hello;
+	uint32_t program; /* cluster->program when it was started */
 	bool is_running;
 	bool was_ready;
 	bool missed_ready; /* was not ready in time */
 	int code;
 	int signal;
+	bool wished_to_leave; /* before it was asked */
 	uint64_t started_ms;
+	uint64_t running_ms;
 	struct child *child;
 	struct channel *channel;
 	enum muster_serialization serialization;
@@ -83,6 +87,8 @@ struct worker_events {
 	/* It gets no more connections: it was asked to leave, or asked to
 	 * itself, or its channel is closed. */
 	void (*on_draining)(struct muster_worker *worker);
+	/* It read what had to wait for it. */
+	void (*on_drained)(struct muster_worker *worker);
 	/* Before the application is told. */
 	void (*on_disconnecting)(struct muster_worker *worker);
 	void (*on_exiting)(struct muster_worker *worker);
@@ -93,6 +99,7 @@ struct worker_start {
 	const struct settings *settings;
 	const char *const *env;  /* of this worker alone; may be NULL */
 	const char *exec;        /* resolved */
+	const char *notify;      /* NOTIFY_SOCKET; NULL: none */
 	const char *const *args; /* without [0] */
 	const struct worker_events *events;
 };

@@ -74,6 +74,7 @@ int child_open(struct loop *loop, const struct child_options *options,
 	child->on_exited = on_exited;
 	child->owner = owner;
 
+	loop_touch(loop); /* the first one watches for SIGCHLD */
 	int error = uv_spawn(loop_uv(loop), &child->handle, &uv);
 
 	free(stdio);

@@ -84,6 +84,7 @@ static void update_poll(struct fdstream *stream)
 	if (wanted == stream->polled)
 		return;
 	stream->polled = wanted;
+	loop_touch(stream->loop);
 	if (wanted == 0)
 		MUST(uv_poll_stop(&stream->poll) == 0);
 	else
@@ -255,6 +256,8 @@ int fdstream_send_now(struct fdstream *stream, const void *bytes, size_t length,
 	if (count > 0) {
 		message.msg_control = control.bytes;
 		message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+		/* The padding too: the kernel reads it, and valgrind tells. */
+		memset(control.bytes, 0, message.msg_controllen);
 		struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 
 		header->cmsg_level = SOL_SOCKET;
@@ -321,6 +324,8 @@ static int send_batch(struct fdstream *stream)
 	if (count > 0) {
 		message.msg_control = control.bytes;
 		message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+		/* The padding too: the kernel reads it, and valgrind tells. */
+		memset(control.bytes, 0, message.msg_controllen);
 		struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 
 		header->cmsg_level = SOL_SOCKET;
@@ -427,7 +432,7 @@ static bool read_into(struct fdstream *stream, uint8_t *room)
 
 bool fdstream_read_now(struct fdstream *stream)
 {
-	return read_into(stream, loop_scratch(stream->loop));
+	return read_into(stream, loop_fdstream_scratch(stream->loop));
 }
 
 int fdstream_read_within(struct fdstream *stream, int timeout_ms)

@@ -19,6 +19,7 @@ struct watch {
 	uv_check_t check;
 	int open_handles;
 	int descriptor;
+	struct loop *loop;
 	bool is_started;
 	bool is_exclusive;
 	watch_fn on_readable;
@@ -80,6 +81,7 @@ int watch_open(struct loop *loop, int descriptor, watch_fn on_readable,
 	watch->check.data = watch;
 	watch->open_handles = 2;
 	watch->descriptor = descriptor;
+	watch->loop = loop;
 	watch->on_readable = on_readable;
 	watch->owner = owner;
 	*watch_out = watch;
@@ -99,6 +101,7 @@ void watch_start(struct watch *watch)
 	if (watch->is_started)
 		return;
 	watch->is_started = true;
+	loop_touch(watch->loop);
 	MUST(uv_poll_start(&watch->handle, UV_READABLE, on_uv_poll) == 0);
 	if (watch->is_exclusive)
 		MUST(uv_check_start(&watch->check, on_uv_check) == 0);

@@ -72,7 +72,9 @@ void http_connection_flush(struct connection *connection, const void *extra,
 	struct buffer *output = &connection->server->output;
 	size_t mark = connection->server->mark;
 	struct iovec parts[] = {
-		{ .iov_base = buffer_bytes(output) + mark,
+		{ .iov_base = buffer_length(output) > mark
+				      ? buffer_bytes(output) + mark
+				      : NULL,
 		  .iov_len = buffer_length(output) - mark },
 		{ .iov_base = (void *)(uintptr_t)extra,
 		  .iov_len = extra_length },
@@ -282,13 +284,13 @@ static size_t process(struct connection *connection, const char *bytes,
 
 /* ---- What a connection waits for next ---- */
 
-/* Once for a connection that is kept: replies may leave in several writes, and
+/* Once for a connection that was kept: replies may leave in several writes, and
  * none of them should wait for the client to acknowledge the one before. */
 static void set_nodelay(struct connection *connection)
 {
 	int on = 1;
 
-	if (connection->is_nodelay)
+	if (connection->is_nodelay || connection->requests == 0)
 		return;
 	connection->is_nodelay = true;
 	/* Fails for a unix socket, which does not need it. */
@@ -412,21 +414,28 @@ static const struct stream_events stream_events = {
 	.on_written = on_written,
 };
 
-static void on_task(struct loop_task *task)
+/* The first read, before the loop is told of the connection at all. */
+static void probe(struct connection *connection)
 {
-	struct connection *connection =
-		LIST_ENTRY(task, struct connection, task);
 	struct http_server *server = connection->server;
 
-	if (!connection->is_fresh) {
-		resume(connection);
-		return;
-	}
+	MUST(server->probed == NULL);
 	server->probed = connection;
 	stream_read_now(connection->stream);
 	if (server->probed == connection)
 		settle(connection);
 	server->probed = NULL;
+}
+
+static void on_task(struct loop_task *task)
+{
+	struct connection *connection =
+		LIST_ENTRY(task, struct connection, task);
+
+	if (connection->is_fresh)
+		probe(connection);
+	else
+		resume(connection);
 }
 
 void http_connection_replied(struct connection *connection, bool is_last,
@@ -641,8 +650,9 @@ void http_server_free(struct http_server *server)
 	free(server);
 }
 
-void http_server_take(struct http_server *server, int descriptor,
-		      http_closed_fn on_closed, void *token)
+static struct connection *connection_new(struct http_server *server,
+					 int descriptor,
+					 http_closed_fn on_closed, void *token)
 {
 	struct connection *connection = mem_zalloc(sizeof(*connection));
 
@@ -658,8 +668,21 @@ void http_server_take(struct http_server *server, int descriptor,
 	list_add_last(&server->connections, &connection->link);
 	if (server->connection_count++ == 0)
 		start_sweep(server);
-	/* The first read is at the end of the turn: the caller may be reading
-	 * itself, and the request is more likely to be here by then. */
+	return connection;
+}
+
+void http_server_take(struct http_server *server, int descriptor,
+		      http_closed_fn on_closed, void *token)
+{
+	probe(connection_new(server, descriptor, on_closed, token));
+}
+
+void http_server_take_later(struct http_server *server, int descriptor,
+			    http_closed_fn on_closed, void *token)
+{
+	struct connection *connection =
+		connection_new(server, descriptor, on_closed, token);
+
 	loop_defer(server->loop, &connection->task);
 }
 

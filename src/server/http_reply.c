@@ -127,6 +127,7 @@ static struct text common(struct http_server *server)
 		    buffer_length(&server->common) == 0)
 			make_common(server, now.tv_sec);
 	}
+	MUST(buffer_length(&server->common) > 0);
 	return (struct text){ (const char *)buffer_bytes(&server->common),
 			      buffer_length(&server->common) };
 }
@@ -323,7 +324,7 @@ void muster_http_reply(struct muster_http *http, int status, const char *type,
 	struct reply reply = reply_of(http, status, type, body, length);
 
 	/* The application's mistakes: nothing of it is sent. */
-	if (status < 200 || status > 599 ||
+	if (status < 200 || status > 599 || (body == NULL && length > 0) ||
 	    (type != NULL && !http1_is_value(type, reply.type.length)))
 		reply = reply_of(http, 500, NULL, NULL, 0);
 	reply_to(http, &reply);

@@ -185,9 +185,9 @@ static inline bool is_word(const char *text, const char *lower, size_t length)
 #define IS_ALL(text, length, literal)                                          \
 	((length) == sizeof(literal) - 1 && IS(text, literal))
 
-static char lower(char byte)
+static int lower(char byte)
 {
-	return byte >= 'A' && byte <= 'Z' ? (char)(byte | 0x20) : byte;
+	return byte >= 'A' && byte <= 'Z' ? byte | 0x20 : byte;
 }
 
 bool http1_is_name(const char *text, size_t length, const char *name,

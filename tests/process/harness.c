@@ -27,8 +27,6 @@
 #define KEPT_MAX      512
 #define CHILDREN_MAX  2048
 
-extern char **environ;
-
 struct line {
 	char *text;
 	bool is_taken;
@@ -56,6 +54,7 @@ static struct {
 	char path[512];
 	struct process *processes; /* newest first */
 	int process_count;
+	bool is_over; /* the test went well */
 	int kept[KEPT_MAX];
 	size_t kept_count;
 } stage;
@@ -99,7 +98,7 @@ static void show_process(const struct process *process)
 		fprintf(stderr, ", ended with %d", process->result);
 	fprintf(stderr, ") said:\n");
 	for (size_t i = 0; i < process->line_count; i++)
-		fprintf(stderr, "#   %s%s\n", process->lines[i].text,
+		fprintf(stderr, "#   %.400s%s\n", process->lines[i].text,
 			process->lines[i].is_taken ? "" : "  (not awaited)");
 	if (process->partial_bytes > 0)
 		fprintf(stderr, "#   %.*s (no newline)\n",
@@ -118,9 +117,6 @@ void give_up(const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	for (struct process *p = stage.processes; p != NULL; p = p->next)
-		show_process(p);
-	fflush(stderr);
 	fail_msg("%s", text);
 	abort(); /* fail_msg jumps, but is not declared so */
 }
@@ -696,8 +692,9 @@ static void finish(void)
 			give_up("told to end, %s ended with %d", p->name,
 				result);
 	}
-	/* A primary ends after its workers: whoever is here was forgotten. */
-	expect_nobody_left_by(now_ms());
+	/* A primary ends after its workers: whoever is here was forgotten. The
+	 * leak sanitizer's helper may outlive a program for a moment. */
+	expect_nobody_left_by(now_ms() + (is_sanitized() ? 2000 : 0));
 }
 
 static void free_process(struct process *process)
@@ -757,6 +754,11 @@ static int tear_down(void **state)
 {
 	(void)state;
 	load_stop_all();
+	for (struct process *p = stage.processes; p != NULL; p = p->next) {
+		read_output(p);
+		if (!stage.is_over)
+			show_process(p);
+	}
 	kill_everyone();
 	close_kept();
 	while (stage.processes != NULL) {
@@ -773,8 +775,10 @@ static void run_one(void **state)
 {
 	const struct test *test = *state;
 
+	stage.is_over = false;
 	test->run();
 	finish();
+	stage.is_over = true;
 }
 
 static int run_program(int argc, char **argv,

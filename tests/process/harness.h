@@ -136,6 +136,6 @@ bool is_sanitized(void);
 /* Keeps a descriptor until the test ends, or closes it now. */
 int keep(int descriptor);
 void let_go(int descriptor);
-/* Shows what the processes said, and fails. */
+/* Fails; what the processes said is shown at the end of the test. */
 void give_up(const char *format, ...) __attribute__((format(printf, 1, 2)))
 __attribute__((noreturn));

@@ -20,6 +20,19 @@ static size_t descriptors_now(struct process *p)
 	return count_descriptors(pid_of(p));
 }
 
+/* The primary closes its copy of a connection a little after the worker has
+ * taken it up: gives it turns of its loop until it has, or never will. */
+static void expect_descriptors(struct process *p, size_t expected)
+{
+	int64_t deadline = now_ms() + DEADLINE_MS;
+	size_t count;
+
+	do
+		count = descriptors_now(p);
+	while (count != expected && now_ms() < deadline);
+	assert_int_equal(count, expected);
+}
+
 static void expect_no_growth(struct process *p, size_t before_kib)
 {
 	/* A sanitizer keeps what was freed. */
@@ -51,8 +64,8 @@ static void fifty_generations_leave_no_descriptor_and_no_memory(void)
 		}
 	}
 	for (int i = 0; i < 51; i++) /* all are up */
-		expect(p, "listening * url=unix:socket");
-	assert_int_equal(descriptors_now(p), descriptors);
+		expect(p, "listening * url=unix:*/socket");
+	expect_descriptors(p, descriptors);
 	expect_no_growth(p, memory);
 }
 
@@ -77,7 +90,7 @@ static void twenty_reloads_leave_no_descriptor(void)
 			expect(p, "exit 1 code=0 *");
 			expect(p, "exit 2 code=0 *");
 		}
-		assert_int_equal(descriptors_now(p), descriptors);
+		expect_descriptors(p, descriptors);
 	}
 }
 
@@ -106,7 +119,7 @@ static void a_thousand_connections_leave_no_descriptor(void)
 		}
 		command(p, "tell 1 reply done");
 		expect(p, "message 1 *");
-		assert_int_equal(descriptors_now(p), of_primary);
+		expect_descriptors(p, of_primary);
 		assert_int_equal(count_descriptors(worker), of_worker);
 		command(p, "state 1");
 		assert_int_equal(field(expect(p, "state 1 *"), "connections"),
@@ -130,7 +143,7 @@ static void clients_that_leave_before_they_are_served_leave_nothing(void)
 	command(p, "tell 1 close");
 	command(p, "tell 1 reply done");
 	expect(p, "message 1 *");
-	assert_int_equal(descriptors_now(p), of_primary);
+	expect_descriptors(p, of_primary);
 }
 
 static void listening_and_closing_leaves_no_descriptor(void)
@@ -159,7 +172,7 @@ static void listening_and_closing_leaves_no_descriptor(void)
 	}
 	command(p, "tell 1 reply done");
 	expect(p, "message 1 \"done\"");
-	assert_int_equal(descriptors_now(p), descriptors);
+	expect_descriptors(p, descriptors);
 	assert_int_equal(count_descriptors(worker), of_worker);
 }
 

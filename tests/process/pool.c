@@ -162,8 +162,12 @@ static void a_pool_whose_workers_die_young_reports_failure(void)
 				  "failures_max=5", NULL);
 
 	expect_end(p, 1);
-	assert_in_range(count_lines(p, "exit * code=7 *"), 5, 6);
-	assert_non_null(strstr(errors_of(p), "muster"));
+	/* Five in one slot: a common cause that takes all of them down once is
+	 * no reason to give up. */
+	assert_true(count_lines(p, "exit 1 code=7 *") == 5 ||
+		    count_lines(p, "exit 2 code=7 *") == 5);
+	assert_in_range(count_lines(p, "exit * code=7 *"), 5, 10);
+	assert_non_null(strstr(errors_of(p), "pool failed"));
 }
 
 static void say_failure(struct muster_cluster *cluster, void *arg)

@@ -62,10 +62,28 @@ static void a_second_term_changes_nothing(void)
 	int connection = dial(NULL, port);
 
 	http_get(connection, "/");
-	http_ask(connection, "/?ms=100");
+	http_ask(connection, "/?ms=200");
 	send_signal(p, SIGTERM);
+	command(p, "echo");
+	expect(p, "done echo *");
 	send_signal(p, SIGTERM);
 	http_receive(connection);
+	expect_end(p, 0);
+}
+
+static void a_second_int_waits_for_nobody(void)
+{
+	struct process *p = start_pool("listen=127.0.0.1:0,hold");
+	int port = field(expect(p, "worker 1 listener=0 *"), "port");
+	int connection = dial(NULL, port);
+
+	receive_line(connection);
+	send_signal(p, SIGINT);
+	command(p, "echo");
+	expect(p, "done echo *");
+	assert_true(is_quiet(connection));
+	send_signal(p, SIGINT);
+	expect_closed(connection);
 	expect_end(p, 0);
 }
 
@@ -198,6 +216,7 @@ static const struct test tests[] = {
 	TEST(term_and_int_stop_a_primary_gracefully),
 	TEST(requests_are_finished_before_a_primary_stops),
 	TEST(a_second_term_changes_nothing),
+	TEST(a_second_int_waits_for_nobody),
 	TEST(the_terminals_interrupt_reaches_all_and_is_one_stop),
 	TEST(term_and_int_drain_a_worker_and_it_is_replaced),
 	TEST(hup_and_usr2_replace_every_worker),

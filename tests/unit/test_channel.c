@@ -164,10 +164,11 @@ static void on_end(void *owner, const struct problem *problem)
 		close_side(side);
 }
 
-static void on_drained(void *owner)
+static void on_drained(void *owner, bool was_busy)
 {
 	struct side *side = owner;
 
+	(void)was_busy;
 	side->drained++;
 	if (side->closes_on_drained)
 		close_side(side);
@@ -606,10 +607,19 @@ static void the_end_has_no_problem(void **state)
 {
 	(void)state;
 	open_side(&here, &ends[0]);
-	send_raw_head(100, MESSAGE_MESSAGE, 0); /* half a frame */
 	close(ends[1]);
 	ends[1] = -1;
 	await_problem(NULL, 0);
+}
+
+static void the_end_within_a_frame_is_named(void **state)
+{
+	(void)state;
+	open_side(&here, &ends[0]);
+	send_raw_head(100, MESSAGE_MESSAGE, 0);
+	close(ends[1]);
+	ends[1] = -1;
+	await_problem("FRAME_CUT", -EPROTO);
 }
 
 static void a_peer_that_died_with_bytes_unread_has_no_problem(void **state)
@@ -1010,6 +1020,7 @@ int main(void)
 		TEST(descriptors_without_a_frame_end_the_channel),
 		TEST(nothing_is_heard_after_a_broken_frame),
 		TEST(the_end_has_no_problem),
+		TEST(the_end_within_a_frame_is_named),
 		TEST(a_peer_that_died_with_bytes_unread_has_no_problem),
 		TEST(a_channel_may_be_closed_when_a_message_comes),
 		TEST(a_channel_may_be_closed_when_a_frame_is_refused),

@@ -123,8 +123,9 @@ static void on_end(void *owner, const struct problem *problem)
 	(void)problem;
 }
 
-static void on_drained(void *owner)
+static void on_drained(void *owner, bool was_busy)
 {
+	(void)was_busy;
 	(void)owner;
 }
 
