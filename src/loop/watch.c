@@ -55,9 +55,10 @@ static void on_uv_check(uv_check_t *check)
 	struct epoll_event event = { .events = EPOLLIN | EPOLLEXCLUSIVE,
 				     .data.fd = watch->descriptor };
 
-	MUST(uv_check_stop(check) == 0);
+	/* Started by a callback of the poll, it is not in it yet: next time. */
 	if (epoll_ctl(epoll, EPOLL_CTL_DEL, watch->descriptor, &event) < 0)
 		return;
+	MUST(uv_check_stop(check) == 0);
 	if (epoll_ctl(epoll, EPOLL_CTL_ADD, watch->descriptor, &event) == 0)
 		return;
 	event.events = EPOLLIN;
