@@ -18,8 +18,10 @@
 #define DONE_MS      ((uint64_t)24 * 3600 * 1000)
 #define ANSWER_BYTES 256 /* room for a small answer beside the request */
 
-static const struct store_ops *const back_ends[STORE_URL_CLUSTER + 1] = {
-	[STORE_URL_LMDB] = &lmdb_ops,
+static const struct store_ops *const back_ends[] = {
+	[STORE_URL_LMDB] = &lmdb_ops,     [STORE_URL_REDIS] = &redis_ops,
+	[STORE_URL_UNIX] = &redis_ops,    [STORE_URL_SENTINEL] = &redis_ops,
+	[STORE_URL_CLUSTER] = &redis_ops,
 };
 
 /* ---- calls ---- */
@@ -321,12 +323,6 @@ struct store *store_open(struct loop *loop, const char *url,
 
 	if (store_url_read(url, &place, problem) < 0)
 		return NULL;
-	if (back_ends[place.kind] == NULL) {
-		store_url_fini(&place);
-		problem_set(problem, -ENOTSUP, "STORE_UNSUPPORTED",
-			    "this build has no such store (use lmdb:PATH)");
-		return NULL;
-	}
 	struct store *store = mem_zalloc(sizeof(*store));
 
 	store->loop = loop;

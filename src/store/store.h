@@ -62,7 +62,8 @@ void store_close(struct store *store, store_closed_fn on_closed, void *owner);
 /* Answers when the back end can be used, or with why it cannot. */
 void store_ready(struct store *store, store_answer_fn on_answer, void *owner);
 
-/* The answers that `owner` still waits for will not be given. */
+/* The answers that `owner` still waits for will not be given. What was asked
+ * for may happen or not; tasks that are claimed meanwhile are given back. */
 void store_forget(struct store *store, const void *owner);
 
 /* Everything a back end can do: its name, and what it is about. The request of

@@ -23,6 +23,7 @@ enum store_operation {
 struct store_call {
 	struct list link;      /* by deadline, while somebody waits */
 	struct list back_link; /* the back end's */
+	void *back_data;
 	struct store *store;
 	enum store_operation operation;
 	bool is_answered;
@@ -40,7 +41,7 @@ struct store_ops {
 	/* Fills store->back_end. */
 	int (*open)(struct store *store, const struct store_url *url,
 		    struct problem *problem);
-	/* Ends with store_closed(), not before this has returned. */
+	/* Ends, now or later, with store_closed(). */
 	void (*close)(struct store *store);
 	void (*submit)(struct store *store, struct store_call *call);
 	/* Nobody waits for it any more. May finish it within. */

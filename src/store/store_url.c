@@ -299,6 +299,22 @@ int store_url_read(const char *text, struct store_url *url,
 	return error;
 }
 
+static char *copy_text(const char *text)
+{
+	return text == NULL ? NULL : mem_text(text);
+}
+
+void store_url_copy(struct store_url *to, const struct store_url *from)
+{
+	*to = *from;
+	to->path = copy_text(from->path);
+	to->user = copy_text(from->user);
+	to->password = copy_text(from->password);
+	to->master = copy_text(from->master);
+	for (size_t i = 0; i < from->host_count; i++)
+		to->hosts[i].name = copy_text(from->hosts[i].name);
+}
+
 void store_url_fini(struct store_url *url)
 {
 	for (size_t i = 0; i < url->host_count; i++)

@@ -48,4 +48,6 @@ struct store_url {
 __attribute__((warn_unused_result)) int store_url_read(const char *text,
 						       struct store_url *url,
 						       struct problem *problem);
+/* With all it points to. */
+void store_url_copy(struct store_url *to, const struct store_url *from);
 void store_url_fini(struct store_url *url);

@@ -394,7 +394,7 @@ static void whoever_forgets_is_not_called(void **state)
 	struct reply *save = START(cache_save, .key = T("a"), .value = T("v"));
 
 	store_forget(f->store, save);
-	assert_done(ASK(cache_load, .key = T("a")));
+	assert_done(ASK(cache_save, .key = T("b"), .value = T("v")));
 	assert_int_equal(save->times, 0);
 }
 
