@@ -74,9 +74,9 @@ static void take_back_sent(struct redis_connection *connection)
 /* Longer each time, and not at the same moment as everybody else. */
 static void pause_a_while(struct redis_connection *connection)
 {
-	uint64_t pause_ms = PAUSE_MS
-			    << (connection->failures < 7 ? connection->failures
-							 : 7);
+	unsigned doublings =
+		connection->failures < 7 ? connection->failures : 7;
+	uint64_t pause_ms = (uint64_t)PAUSE_MS << doublings;
 
 	if (pause_ms > PAUSE_MAX_MS)
 		pause_ms = PAUSE_MAX_MS;
