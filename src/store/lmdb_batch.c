@@ -168,16 +168,11 @@ bool lmdb_next(struct lmdb_batch *batch, enum lmdb_table table,
 	return true;
 }
 
-bool lmdb_last(struct lmdb_batch *batch, enum lmdb_table table,
-	       struct store_bytes *key)
+void lmdb_delete_here(struct lmdb_batch *batch, enum lmdb_table table)
 {
-	MDB_val name;
-	MDB_val content;
-
-	if (!move(batch, table, &name, &content, MDB_LAST))
-		return false;
-	*key = from_value(name);
-	return true;
+	MUST(batch->is_writing && batch->cursors[table] != NULL);
+	if (batch->error == 0)
+		has_failed(batch, mdb_cursor_del(batch->cursors[table], 0));
 }
 
 uint64_t lmdb_count(struct lmdb_batch *batch, enum lmdb_table table)

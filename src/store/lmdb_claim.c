@@ -82,10 +82,9 @@ static void promote(struct lmdb_batch *batch)
 	}
 }
 
-/* The first one of a queue: its id, copied for the answer. */
-static bool next_queued(struct lmdb_batch *batch, struct arena *arena,
-			uint16_t queue, struct lmdb_key *place,
-			struct store_bytes *id)
+/* Takes the first one off a queue: its id, copied for the answer. */
+static bool take_queued(struct lmdb_batch *batch, struct arena *arena,
+			uint16_t queue, struct store_bytes *id)
 {
 	struct lmdb_key from = lmdb_queued_key(queue, 0, 0);
 	struct store_bytes key;
@@ -95,9 +94,8 @@ static bool next_queued(struct lmdb_batch *batch, struct arena *arena,
 		       &value) ||
 	    key.length != from.length || lmdb_number(key, 0, 2) != queue)
 		return false;
-	lmdb_key_start(place);
-	lmdb_key_bytes(place, key.data, key.length);
 	*id = arena_copy(arena, value.data, value.length);
+	lmdb_delete_here(batch, TABLE_QUEUED);
 	return true;
 }
 
@@ -156,7 +154,6 @@ static void take(struct lmdb_batch *batch, struct store_call *call,
 {
 	const struct store_claim *request = call->request;
 	struct lmdb_queue *queue = lmdb_queue_named(batch, name, false);
-	struct lmdb_key place;
 	struct store_bytes id;
 	struct task task;
 	uint32_t taken = 0;
@@ -169,9 +166,7 @@ static void take(struct lmdb_batch *batch, struct store_call *call,
 	if (queue->record.queued > 0)
 		sooner(taking, wait_ms);
 	while (taking->count < request->want && taken < allowance &&
-	       next_queued(batch, &call->arena, queue->record.number, &place,
-			   &id)) {
-		lmdb_delete(batch, TABLE_QUEUED, lmdb_key_all(&place));
+	       take_queued(batch, &call->arena, queue->record.number, &id)) {
 		queue->record.queued -= queue->record.queued > 0;
 		queue->is_changed = true;
 		if (!lmdb_task_find(batch, id, &task) ||

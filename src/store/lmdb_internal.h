@@ -271,8 +271,8 @@ bool lmdb_seek(struct lmdb_batch *batch, enum lmdb_table table,
 	       struct store_bytes *value);
 bool lmdb_next(struct lmdb_batch *batch, enum lmdb_table table,
 	       struct store_bytes *key, struct store_bytes *value);
-bool lmdb_last(struct lmdb_batch *batch, enum lmdb_table table,
-	       struct store_bytes *key);
+/* What was found by one of these. */
+void lmdb_delete_here(struct lmdb_batch *batch, enum lmdb_table table);
 uint64_t lmdb_count(struct lmdb_batch *batch, enum lmdb_table table);
 
 /* Takes the environment's lock, or a look alone. */

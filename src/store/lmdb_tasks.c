@@ -1,7 +1,7 @@
 #include "base/must.h"
 #include "store/lmdb_tasks_internal.h"
 
-#define TRIM_MAX   4 /* old completions that go with each new one */
+#define TRIM_MORE  4 /* old completions go faster than new ones come */
 #define OUTBOX_MAX 64
 
 static const struct store_bytes nothing = { "", 0 };
@@ -61,13 +61,13 @@ void lmdb_heartbeat(struct lmdb_batch *batch, struct store_call *call)
 
 /* ---- completing ---- */
 
-static void trim_done(struct lmdb_batch *batch)
+static void trim_done(struct lmdb_batch *batch, size_t most)
 {
 	const struct store_options *options = &batch->lmdb->store->options;
 	struct store_bytes key;
 	struct store_bytes value;
 
-	for (unsigned i = 0; i < TRIM_MAX; i++) {
+	for (size_t i = 0; i < most; i++) {
 		if (!lmdb_seek(batch, TABLE_DONE_AT, nothing, &key, &value))
 			return;
 		struct lmdb_key copy;
@@ -98,7 +98,6 @@ static void put_done(struct lmdb_batch *batch,
 	if (item->result.length > 0)
 		memcpy(room + 16, item->result.data, item->result.length);
 	lmdb_put(batch, TABLE_DONE_AT, lmdb_key_all(&key), nothing);
-	trim_done(batch);
 }
 
 static bool was_done_with(struct lmdb_batch *batch,
@@ -175,6 +174,7 @@ void lmdb_complete(struct lmdb_batch *batch, struct store_call *call)
 		trim_outbox(batch);
 	for (size_t i = 0; i < request->count; i++)
 		results[i] = complete(batch, &request->items[i]);
+	trim_done(batch, request->count + TRIM_MORE);
 }
 
 /* ---- failing, giving back, taking back ---- */
