@@ -115,8 +115,8 @@ static void on_listed(struct redis *redis, struct redis_command *command,
 static void write_list_keys(struct redis_command *command, unsigned lists)
 {
 	static const char *const keys[] = {
-		"data",    "_meta",      "_errors", "_done",  "_done_at",
-		"delayed", "processing", "_dead",   "_owned",
+		"data",     "_meta",   "_errors",    "_done",
+		"_done_at", "delayed", "processing", "_dead",
 	};
 
 	redis_script(command, SCRIPT_list,

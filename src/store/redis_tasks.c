@@ -7,7 +7,7 @@
 
 #define ATTEMPTS     25
 #define SWEEP_MAX    64
-#define REAP_MAX     200
+#define REAP_MAX     500
 #define OTHERS_FIRST 8
 
 static const struct store_bytes nothing = { "", 0 };
@@ -205,8 +205,8 @@ static void on_claimed(struct redis *redis, struct redis_command *command,
 static void claim(struct redis *redis, struct store_call *call)
 {
 	static const char *const keys[] = {
-		"data",  "_meta", "processing", "_owned", "delayed",
-		"_dead", "_uniq", "_fence",     "_ctl",   "_errors",
+		"data",  "_meta",  "processing", "delayed", "_dead",
+		"_uniq", "_fence", "_ctl",       "_errors",
 	};
 	const struct store_claim *request = call->request;
 	struct redis_command *command =
@@ -296,8 +296,8 @@ static void heartbeat(struct redis *redis, struct store_call *call)
 static void fail(struct redis *redis, struct store_call *call)
 {
 	static const char *const keys[] = {
-		"data",  "_meta", "processing", "_owned", "delayed",
-		"_dead", "_uniq", "_errors",    "_ctl",   "_wake",
+		"data",  "_meta",   "processing", "delayed", "_dead",
+		"_uniq", "_errors", "_ctl",       "_wake",
 	};
 	const struct store_fail *request = call->request;
 	struct redis_command *command = batch(redis, call, SCRIPT_fail, keys,
@@ -318,7 +318,7 @@ static void fail(struct redis *redis, struct store_call *call)
 static void release(struct redis *redis, struct store_call *call)
 {
 	static const char *const keys[] = {
-		"data",  "_meta",   "processing", "_owned", "delayed",
+		"data",  "_meta",   "processing", "delayed",
 		"_uniq", "_errors", "_ctl",       "_wake",
 	};
 	const struct store_release *request = call->request;
@@ -428,9 +428,9 @@ static void write_cache_keys(struct redis_command *command,
 static void complete(struct redis *redis, struct store_call *call)
 {
 	static const char *const keys[] = {
-		"data",  "_meta",    "processing", "_owned",
-		"_done", "_done_at", "_uniq",      "_errors",
-		"_ctl",  "_wake",    "delayed",    "_queues",
+		"data",     "_meta",   "processing", "_done",
+		"_done_at", "_uniq",   "_errors",    "_ctl",
+		"_wake",    "delayed", "_queues",
 	};
 	const struct store_complete *request = call->request;
 	const struct store_options *options = &redis->store->options;
@@ -471,31 +471,41 @@ static void complete(struct redis *redis, struct store_call *call)
 	redis_send(redis, command);
 }
 
-/* ---- reap_owner: a bounded number at a time ---- */
+/* ---- reap_owner: all leases are looked at, a bounded number at a time. That
+ * is rare; a list for each owner would have to be kept with every claim. ----
+ */
 
-static void reap_some(struct redis *redis, struct store_call *call);
+static void reap_some(struct redis *redis, struct store_call *call,
+		      uint64_t first);
 
 static void on_reaped(struct redis *redis, struct redis_command *command,
 		      const redisReply *reply)
 {
 	struct store_call *call = command->call;
-	uint64_t count = (uint64_t)redis_reply_integer(reply);
+
+	if (redis_reply_count(reply) != 2) {
+		redis_reply_odd(command);
+		return;
+	}
+	int64_t next = redis_reply_integer(reply->element[1]);
 
 	call->answer.result = STORE_DONE;
-	call->answer.number.value += count;
-	if (count < REAP_MAX || call->is_answered) {
+	call->answer.number.value +=
+		(uint64_t)redis_reply_integer(reply->element[0]);
+	if (next < 0 || call->is_answered) {
 		redis_finish(command);
 		return;
 	}
 	redis_command_free(command);
-	reap_some(redis, call);
+	reap_some(redis, call, (uint64_t)next);
 }
 
-static void reap_some(struct redis *redis, struct store_call *call)
+static void reap_some(struct redis *redis, struct store_call *call,
+		      uint64_t first)
 {
 	static const char *const keys[] = {
-		"data",  "_meta", "processing", "_owned", "delayed",
-		"_dead", "_uniq", "_errors",    "_ctl",   "_wake",
+		"data",  "_meta",   "processing", "delayed", "_dead",
+		"_uniq", "_errors", "_ctl",       "_wake",
 	};
 	const struct store_reap_owner *request = call->request;
 	struct redis_command *command =
@@ -504,8 +514,14 @@ static void reap_some(struct redis *redis, struct store_call *call)
 	redis_script(command, SCRIPT_reap_owner, COUNT(keys));
 	write_keys(command, keys, COUNT(keys));
 	redis_bytes(command, request->owner);
+	redis_number(command, first);
 	redis_number(command, REAP_MAX);
 	redis_send(redis, command);
+}
+
+static void reap_owner(struct redis *redis, struct store_call *call)
+{
+	reap_some(redis, call, 0);
 }
 
 typedef void (*submit_fn)(struct redis *redis, struct store_call *call);
@@ -520,7 +536,7 @@ void redis_submit_tasks(struct redis *redis, struct store_call *call)
 		[STORE_FAIL_CALL] = fail,
 		[STORE_RELEASE_CALL] = release,
 		[STORE_CANCEL_CALL] = cancel,
-		[STORE_REAP_OWNER_CALL] = reap_some,
+		[STORE_REAP_OWNER_CALL] = reap_owner,
 		[STORE_RETRY_DEAD_CALL] = retry_dead,
 		[STORE_REMOVE_CALL] = remove_tasks,
 	};

@@ -1,16 +1,16 @@
 -- include common enqueue_common
--- KEYS data, meta, processing, owned, delayed, dead, uniq, fence, ctl, errors,
--- then queues. ARGV owner, want, lease, bound, which queue is first, queues,
+-- KEYS data, meta, processing, delayed, dead, uniq, fence, ctl, errors, then
+-- queues. ARGV owner, want, lease, bound, which queue is first, queues,
 -- each. Answers ms until something may be due (-1: nothing is known), tasks
 -- due in queues that are not declared here (flat: id, queue, priority), and
 -- the tasks: id, token, attempt, attempts at most, queue, envelope.
-local data, meta, processing, owned, delayed, dead, uniq, fence, ctl, errors =
+local data, meta, processing, delayed, dead, uniq, fence, ctl, errors =
 	KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8],
-	KEYS[9], KEYS[10]
+	KEYS[9]
 local owner, want, lease, bound, start = ARGV[1], tonumber(ARGV[2]),
 	tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local count = tonumber(ARGV[6])
-local queues = read_queues(11, 7, count)
+local queues = read_queues(10, 7, count)
 local now, us = clock()
 local next_ms = -1
 
@@ -60,7 +60,6 @@ if now >= grace then
 			orphan(processing, id)
 		else
 			redis.call('ZREM', processing, id)
-			redis.call('ZREM', owned, task.owner .. '\0' .. id)
 			running(ctl, task.queue, -1)
 			if queues[task.queue] then
 				queues[task.queue].running =
@@ -149,7 +148,7 @@ local function allowance(queue)
 end
 
 local answer = { -1, strays }
-local records, leases, owners = {}, {}, {}
+local records, leases = {}, {}
 local taken = 0
 local token = tonumber(redis.call('GET', fence) or 0)
 
@@ -158,34 +157,33 @@ local function hand_out(queue, ids)
 	local envelopes = fetch(data, ids)
 	local started = 0
 	for i, id in ipairs(ids) do
-		local task = parse(found[i])
-		if task and task.state == 'q' and not queue.seen[id] and
-				envelopes[i] then
+		-- As parse() and format() do, without a table for each.
+		local attempt, most, rest, unique = string.match(found[i] or '',
+			'^q|%d+|(%d+)|(%d+)|(%d|[^|]*|)[^|]*|(.*)$')
+		if attempt and not queue.seen[id] and envelopes[i] then
 			queue.seen[id] = true
 			token = math.max(token + 1, us)
-			task.state = 'a'
-			task.token = string.format('%.0f', token)
-			task.attempt = task.attempt + 1
-			task.owner = owner
-			if string.sub(task.unique, 1, 1) == 's' then
-				free_unique(uniq, task, id)
-				task.unique = ''
+			local text = string.format('%.0f', token)
+			attempt = attempt + 1
+			if string.sub(unique, 1, 1) == 's' then
+				free_unique(uniq, { unique = unique }, id)
+				unique = ''
 			end
-			records[#records + 1] = id
-			records[#records + 1] = format(task)
-			leases[#leases + 1] = now + lease
-			leases[#leases + 1] = id
-			owners[#owners + 1] = 0
-			owners[#owners + 1] = owner .. '\0' .. id
-			local n = #answer
+			local n = #records
+			records[n + 1] = id
+			records[n + 2] = 'a|' .. text .. '|' .. attempt .. '|' ..
+				most .. '|' .. rest .. owner .. '|' .. unique
+			leases[n + 1] = now + lease
+			leases[n + 2] = id
+			n = #answer
 			answer[n + 1] = id
-			answer[n + 2] = task.token
-			answer[n + 3] = task.attempt
-			answer[n + 4] = task.most
+			answer[n + 2] = text
+			answer[n + 3] = attempt
+			answer[n + 4] = most
 			answer[n + 5] = queue.name
 			answer[n + 6] = envelopes[i]
 			started = started + 1
-		elseif not task and found[i] then
+		elseif found[i] and not parse(found[i]) then
 			redis.call('HINCRBY', ctl, 'orphans', 1)
 		end
 	end
@@ -231,7 +229,6 @@ if taken > 0 then
 	redis.call('SET', fence, string.format('%.0f', token))
 	many('HSET', meta, records)
 	many('ZADD', processing, leases)
-	many('ZADD', owned, owners)
 end
 
 local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')

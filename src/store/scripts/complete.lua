@@ -1,20 +1,19 @@
 -- include common enqueue_common
--- KEYS data, meta, processing, owned, done, done_at, uniq, errors, ctl, wake,
+-- KEYS data, meta, processing, done, done_at, uniq, errors, ctl, wake,
 -- delayed, queues, then queues, then keys of the cache. ARGV keep how many, for
 -- how long, queues, each, tasks, then of each: id, token, result, effects;
 -- then of each effect: kind and eight more.
-local data, meta, processing, owned, done, done_at, uniq, errors, ctl =
-	KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8],
-	KEYS[9]
-local keys = { data = data, meta = meta, delayed = KEYS[11], done = done,
+local data, meta, processing, done, done_at, uniq, errors, ctl =
+	KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local keys = { data = data, meta = meta, delayed = KEYS[10], done = done,
 	uniq = uniq }
 local now = clock()
 local count = tonumber(ARGV[3])
-local queues, _, at = read_queues(13, 4, count)
+local queues, _, at = read_queues(12, 4, count)
 local tasks = tonumber(ARGV[at])
 at = at + 1
 if count > 0 then
-	register(queues, count, KEYS[12])
+	register(queues, count, KEYS[11])
 end
 
 local function run_effect(a)
@@ -59,22 +58,23 @@ for i = 1, tasks do
 	at = at + 4 + tonumber(ARGV[at + 3]) * 9
 end
 local found = fetch(meta, ids)
-local gone, owners, records, times, results, freed = {}, {}, {}, {}, {}, {}
+local gone, records, times, results, freed, seen = {}, {}, {}, {}, {}, {}
 local retried, done_before = {}, nil
 for i, id in ipairs(ids) do
-	local task = parse(found[i])
+	local state, its, attempt, queue, unique = string.match(found[i] or '',
+		'^([ax])|(%d+)|(%d+)|%d+|%d|([^|]*)|[^|]*|(.*)$')
 	local token = ARGV[places[i] + 1]
-	if task and (task.state == 'a' or task.state == 'x') and
-			task.token == token and not gone[id] then
+	if its == token and not seen[id] then
 		gone[#gone + 1] = id
-		gone[id] = true
-		owners[#owners + 1] = task.owner .. '\0' .. id
-		freed[task.queue] = (freed[task.queue] or 0) + 1
-		free_unique(uniq, task, id)
-		if task.attempt > 1 then
+		seen[id] = true
+		freed[queue] = (freed[queue] or 0) + 1
+		if unique ~= '' then
+			free_unique(uniq, { unique = unique }, id)
+		end
+		if attempt ~= '1' then
 			retried[#retried + 1] = id
 		end
-		if task.state == 'x' then
+		if state == 'x' then
 			results[i] = 7
 		else
 			results[i] = 1
@@ -87,20 +87,19 @@ for i, id in ipairs(ids) do
 		done_before = done_before or fetch(done, ids)
 		local record = done_before[i] or ''
 		local same = string.sub(record, 1, #token + 1) == token .. '|'
-		results[i] = (same or gone[id]) and 2 or 6
+		results[i] = (same or seen[id]) and 2 or 6
 	end
 end
 many('HDEL', data, gone)
 many('HDEL', meta, gone)
 many('ZREM', processing, gone)
-many('ZREM', owned, owners)
 many('HSET', done, records)
 many('ZADD', done_at, times)
 many('HDEL', errors, retried)
 for queue, some in pairs(freed) do
 	running(ctl, queue, -some)
 	if redis.call('HEXISTS', ctl, 'm:' .. queue) == 1 then
-		wake(KEYS[10])
+		wake(KEYS[9])
 	end
 end
 for i = 1, tasks do

@@ -1,5 +1,5 @@
 -- include common
--- KEYS data, meta, processing, owned, delayed, dead, uniq, errors, ctl, wake.
+-- KEYS data, meta, processing, delayed, dead, uniq, errors, ctl, wake.
 -- ARGV of each: id, token, error, delay, whether it is final.
 local now = clock()
 local results = {}
@@ -13,33 +13,32 @@ for i = 1, #ARGV, 5 do
 		results[#results + 1] = 6
 	else
 		redis.call('ZREM', KEYS[3], id)
-		redis.call('ZREM', KEYS[4], task.owner .. '\0' .. id)
-		running(KEYS[9], task.queue, -1)
+		running(KEYS[8], task.queue, -1)
 		task.owner = ''
 		if task.state == 'x' then
-			free_unique(KEYS[7], task, id)
+			free_unique(KEYS[6], task, id)
 			redis.call('HDEL', KEYS[1], id)
 			redis.call('HDEL', KEYS[2], id)
-			redis.call('HDEL', KEYS[8], id)
+			redis.call('HDEL', KEYS[7], id)
 			results[#results + 1] = 7
 		elseif is_final or task.attempt >= task.most then
 			task.state = 'd'
 			redis.call('HSET', KEYS[2], id, format(task))
-			redis.call('HSET', KEYS[8], id, reason)
-			redis.call('ZADD', KEYS[6], now, id)
-			free_unique(KEYS[7], task, id)
+			redis.call('HSET', KEYS[7], id, reason)
+			redis.call('ZADD', KEYS[5], now, id)
+			free_unique(KEYS[6], task, id)
 			results[#results + 1] = 9
 		else
 			task.state = 'q'
 			redis.call('HSET', KEYS[2], id, format(task))
-			redis.call('HSET', KEYS[8], id, reason)
-			redis.call('ZADD', KEYS[5], now + delay, id)
+			redis.call('HSET', KEYS[7], id, reason)
+			redis.call('ZADD', KEYS[4], now + delay, id)
 			is_due = true
 			results[#results + 1] = 8
 		end
 	end
 end
 if is_due then
-	wake(KEYS[10])
+	wake(KEYS[9])
 end
 return results

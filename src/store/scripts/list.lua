@@ -1,5 +1,5 @@
 -- include common
--- KEYS data, meta, errors, done, done_at, delayed, processing, dead, owned, then
+-- KEYS data, meta, errors, done, done_at, delayed, processing, dead, then
 -- lists. ARGV what (an id, or a state), offset, limit, id or owner. Answers now, then
 -- id, record, envelope, error, completion and time of each.
 local now = clock()
@@ -13,7 +13,7 @@ end
 if what == 'id' then
 	ids = { ARGV[4] }
 elseif what == 'queued' then
-	for i = 10, #KEYS do
+	for i = 9, #KEYS do
 		local length = redis.call('LLEN', KEYS[i])
 		if offset < length and #ids < limit then
 			for _, id in ipairs(redis.call('LRANGE', KEYS[i], offset,
@@ -26,10 +26,15 @@ elseif what == 'queued' then
 elseif what == 'delayed' then
 	range(KEYS[6])
 elseif what == 'active' and ARGV[4] ~= '' then
-	for _, member in ipairs(redis.call('ZRANGEBYLEX', KEYS[9],
-			'[' .. ARGV[4] .. '\0', '(' .. ARGV[4] .. '\1', 'LIMIT',
-			offset, limit)) do
-		ids[#ids + 1] = string.sub(member, #ARGV[4] + 2)
+	for _, id in ipairs(redis.call('ZRANGE', KEYS[7], 0, 9999)) do
+		local task = parse(redis.call('HGET', KEYS[2], id))
+		if task and task.owner == ARGV[4] then
+			if offset > 0 then
+				offset = offset - 1
+			elseif #ids < limit then
+				ids[#ids + 1] = id
+			end
+		end
 	end
 elseif what == 'active' then
 	range(KEYS[7])
