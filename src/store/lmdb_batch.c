@@ -6,8 +6,6 @@
 
 /* Room that only completing and removing may use: deleting needs pages too. */
 #define RESERVE_PERCENT 10
-/* Counting free pages reads the free list: not for each batch. */
-#define FREE_CHECK_EVERY 64
 
 /* ---- keys ---- */
 
@@ -248,11 +246,9 @@ static bool is_nearly_full(struct lmdb_batch *batch)
 	uint64_t pages = info.me_mapsize / stat.ms_psize;
 	uint64_t most = pages - pages * RESERVE_PERCENT / 100;
 
-	if (info.me_last_pgno < most)
-		lane->was_full = false;
-	else if (lane->free_check++ % FREE_CHECK_EVERY == 0 || lane->was_full)
-		lane->was_full = info.me_last_pgno - free_pages(batch) >= most;
-	return lane->was_full;
+	/* The file never shrinks: what is free in it has to be counted. */
+	return info.me_last_pgno >= most &&
+	       info.me_last_pgno - free_pages(batch) >= most;
 }
 
 static void read_counters(struct lmdb_batch *batch)

@@ -141,8 +141,6 @@ struct lmdb_lane {
 	int wake_fd;
 	struct watch *watch;
 	uint64_t claims; /* the thread's alone */
-	uint64_t free_check;
-	bool was_full;
 	_Atomic uint64_t locking_since_ms; /* 0: not waiting for the lock */
 	pthread_t thread;
 	bool has_thread;

@@ -13,7 +13,9 @@
  * to the socket. They are applied in the order they were asked for within each
  * of two groups: tasks and cron; all others.
  *
- * Used by the loop's thread alone. One store an LMDB path in a process.
+ * Used by the loop's thread alone. One store an LMDB path in a process. What is
+ * under way, and a connection to Redis, keeps loop_run() going. A process that
+ * has a store open must not fork without an exec.
  */
 #pragma once
 #include "loop/loop.h"

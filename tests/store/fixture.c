@@ -137,9 +137,17 @@ struct store *fixture_open(struct fixture *fixture, const char *url)
 	return store;
 }
 
+struct closing {
+	struct fixture *fixture;
+	bool is_over;
+};
+
 static void on_closed(void *owner)
 {
-	*(bool *)owner = true;
+	struct closing *closing = owner;
+
+	closing->is_over = true;
+	loop_stop(closing->fixture->loop);
 }
 
 static void on_deadline(void *owner)
@@ -162,10 +170,10 @@ static void run_until(struct fixture *fixture, const bool *is_over)
 
 void fixture_close(struct fixture *fixture, struct store *store)
 {
-	bool is_closed = false;
+	struct closing closing = { fixture, false };
 
-	store_close(store, on_closed, &is_closed);
-	run_until(fixture, &is_closed);
+	store_close(store, on_closed, &closing);
+	run_until(fixture, &closing.is_over);
 }
 
 void fixture_reopen(struct fixture *fixture)
