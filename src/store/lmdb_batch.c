@@ -213,24 +213,29 @@ static void read_clocks(struct lmdb_batch *batch)
 	batch->boot_ms = lmdb_boot_ms();
 }
 
+/* As of the last commit: a transaction that writes may not look. */
 static uint64_t free_pages(struct lmdb_batch *batch)
 {
+	MDB_txn *txn;
 	MDB_cursor *cursor;
 	MDB_val key;
 	MDB_val value;
 	uint64_t pages = 0;
 
-	/* Table 0 is LMDB's list of free pages: a count, then their numbers. */
-	if (mdb_cursor_open(batch->txn, 0, &cursor) != 0)
+	if (mdb_txn_begin(batch->lane->env, NULL, MDB_RDONLY, &txn) != 0)
 		return 0;
-	while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
-		size_t count = 0;
+	/* Table 0 is LMDB's list of free pages: a count, then their numbers. */
+	if (mdb_cursor_open(txn, 0, &cursor) == 0) {
+		while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
+			size_t count = 0;
 
-		if (value.mv_size >= sizeof(count))
-			memcpy(&count, value.mv_data, sizeof(count));
-		pages += count;
+			if (value.mv_size >= sizeof(count))
+				memcpy(&count, value.mv_data, sizeof(count));
+			pages += count;
+		}
+		mdb_cursor_close(cursor);
 	}
-	mdb_cursor_close(cursor);
+	mdb_txn_abort(txn);
 	return pages;
 }
 

@@ -140,7 +140,7 @@ struct lmdb_lane {
 	struct loop_task hand_over;
 	int wake_fd;
 	struct watch *watch;
-	uint64_t claims; /* the thread's alone */
+	uint64_t claims;                   /* the thread's alone */
 	_Atomic uint64_t locking_since_ms; /* 0: not waiting for the lock */
 	pthread_t thread;
 	bool has_thread;

@@ -293,15 +293,17 @@ static void a_full_store_can_be_emptied(void **state)
 	assert_true(accepted > 20);
 	for (int i = 0; i < accepted; i++) {
 		struct reply *claim = claim_some(f, "me", 1);
+
+		assert_string_equal(claim->problem, "");
 		const struct store_completion item = {
 			.id = T(claim->items[0].id),
 			.token = claim->items[0].token
 		};
 
 		assert_int_equal(claim->count, 1);
-		assert_int_equal(
-			ASK(complete, .items = &item, .count = 1)->results[0],
-			STORE_DONE);
+		reply = ASK(complete, .items = &item, .count = 1);
+		assert_string_equal(reply->problem, "");
+		assert_int_equal(reply->results[0], STORE_DONE);
 	}
 	assert_int_equal(enqueue_one(f, "again")->results[0], STORE_DONE);
 }
