@@ -1,13 +1,16 @@
 #include "fixture.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -55,24 +58,10 @@ static void await_line(int descriptor, const char *wanted)
 	}
 }
 
-pid_t fixture_start_redis(const char *directory, const char *const *more)
+static pid_t start(char *const *arguments, const char *wanted)
 {
-	char *arguments[32] = {
-		mem_text("redis-server"),
-		mem_text("--port"),
-		mem_text("0"),
-		mem_text("--unixsocket"),
-		mem_format("%s/redis.sock", directory),
-		mem_text("--dir"),
-		mem_text(directory),
-		mem_text("--save"),
-		mem_text(""),
-	};
-	size_t count = 9;
 	int ends[2];
 
-	for (; more != NULL && *more != NULL; more++)
-		arguments[count++] = mem_text(*more);
 	MUST(pipe2(ends, O_CLOEXEC) == 0);
 	pid_t parent = getpid();
 	pid_t pid = fork();
@@ -88,12 +77,179 @@ pid_t fixture_start_redis(const char *directory, const char *const *more)
 		_exit(127);
 	}
 	close(ends[1]);
-	for (size_t i = 0; i < count; i++)
-		free(arguments[i]);
-	await_line(ends[0], "eady to accept connections");
+	await_line(ends[0], wanted);
 	/* What it says from now on goes nowhere; a closed pipe is fine. */
 	close(ends[0]);
 	return pid;
+}
+
+static pid_t start_redis(const char *directory, const char *const *first,
+			 const char *const *more)
+{
+	char *arguments[40] = { NULL };
+	size_t count = 0;
+
+	arguments[count++] = mem_text("redis-server");
+	for (; *first != NULL; first++)
+		arguments[count++] = mem_text(*first);
+	arguments[count++] = mem_text("--dir");
+	arguments[count++] = mem_text(directory);
+	arguments[count++] = mem_text("--save");
+	arguments[count++] = mem_text("");
+	for (; more != NULL && *more != NULL; more++)
+		arguments[count++] = mem_text(*more);
+	pid_t pid = start(arguments, "eady to accept connections");
+
+	for (size_t i = 0; i < count; i++)
+		free(arguments[i]);
+	return pid;
+}
+
+pid_t fixture_start_redis(const char *directory, const char *const *more)
+{
+	char *path = mem_format("%s/redis.sock", directory);
+	const char *const first[] = { "--port", "0", "--unixsocket", path,
+				      NULL };
+	pid_t pid = start_redis(directory, first, more);
+
+	free(path);
+	return pid;
+}
+
+pid_t fixture_start_redis_at(const char *directory, uint16_t port,
+			     const char *const *more)
+{
+	char text[8];
+	const char *const first[] = { "--port", text, "--bind", "127.0.0.1",
+				      NULL };
+
+	snprintf(text, sizeof(text), "%u", port);
+	return start_redis(directory, first, more);
+}
+
+uint16_t fixture_free_port(void)
+{
+	struct sockaddr_in address = {
+		.sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	socklen_t length = sizeof(address);
+	int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	MUST(bind(descriptor, (const struct sockaddr *)&address, length) == 0);
+	MUST(getsockname(descriptor, (struct sockaddr *)&address, &length) ==
+	     0);
+	close(descriptor);
+	return ntohs(address.sin_port);
+}
+
+static bool cli_says(const char *arguments, const char *wanted)
+{
+	char *command = mem_format("redis-cli %s 2>&1", arguments);
+	char line[512];
+	bool is_found = false;
+	FILE *pipe = popen(command, "r");
+
+	MUST(pipe != NULL);
+	while (fgets(line, sizeof(line), pipe) != NULL)
+		is_found |= strncmp(line, wanted, strlen(wanted)) == 0;
+	pclose(pipe);
+	free(command);
+	return is_found;
+}
+
+void fixture_await_cli(const char *arguments, const char *wanted)
+{
+	int64_t deadline = now_ms() + DEADLINE_MS;
+
+	while (!cli_says(arguments, wanted))
+		if (now_ms() > deadline)
+			fail_msg("redis-cli %s never said %s", arguments,
+				 wanted);
+}
+
+/* ---- a cluster ---- */
+
+#define NODES 3
+
+static struct {
+	bool is_up;
+	char directory[64];
+	uint16_t ports[NODES];
+	pid_t pids[NODES];
+} cluster;
+
+static void stop_cluster(void)
+{
+	for (size_t i = 0; i < NODES; i++)
+		fixture_stop(cluster.pids[i], SIGKILL);
+	char *command = mem_format("rm -rf %s", cluster.directory);
+
+	MUST(system(command) == 0);
+	free(command);
+}
+
+static void node_cli(size_t node, const char *command, const char *wanted)
+{
+	char *arguments = mem_format("-p %u %s", cluster.ports[node], command);
+
+	fixture_await_cli(arguments, wanted);
+	free(arguments);
+}
+
+static void start_node(size_t i)
+{
+	char *file = mem_format("nodes-%zu.conf", i);
+	char *bus = mem_format("%u", fixture_free_port());
+	const char *const more[] = { "--cluster-enabled",
+				     "yes",
+				     "--cluster-config-file",
+				     file,
+				     "--cluster-port",
+				     bus,
+				     NULL };
+
+	cluster.ports[i] = fixture_free_port();
+	cluster.pids[i] = fixture_start_redis_at(cluster.directory,
+						 cluster.ports[i], more);
+	if (i > 0) {
+		char *meet = mem_format("cluster meet 127.0.0.1 %u %s",
+					cluster.ports[i], bus);
+
+		node_cli(0, meet, "OK");
+		free(meet);
+	}
+	char *slots =
+		mem_format("cluster addslotsrange %zu %zu", i * 16384 / NODES,
+			   (i + 1) * 16384 / NODES - 1);
+
+	node_cli(i, slots, "OK");
+	free(slots);
+	free(file);
+	free(bus);
+}
+
+static void start_cluster(void)
+{
+	snprintf(cluster.directory, sizeof(cluster.directory),
+		 "/tmp/muster-cluster-XXXXXX");
+	MUST(mkdtemp(cluster.directory) != NULL);
+	MUST(atexit(stop_cluster) == 0);
+	for (size_t i = 0; i < NODES; i++)
+		start_node(i);
+	for (size_t i = 0; i < NODES; i++)
+		node_cli(i, "cluster info", "cluster_state:ok");
+	cluster.is_up = true;
+}
+
+static void use_cluster(struct fixture *fixture)
+{
+	if (!cluster.is_up)
+		start_cluster();
+	for (size_t i = 0; i < NODES; i++)
+		node_cli(i, "flushall", "OK");
+	snprintf(fixture->url, sizeof(fixture->url),
+		 "redis+cluster://127.0.0.1:%u", cluster.ports[1]);
 }
 
 void fixture_stop(pid_t pid, int signal)
@@ -198,9 +354,12 @@ int fixture_set_up(void **state)
 	fixture->options.cache_bytes = (uint64_t)64 << 20;
 	if (fixture->is_redis)
 		fixture->server = fixture_start_redis(fixture->directory, NULL);
+	fixture->is_cluster = strcmp(fixture_back_end, "cluster") == 0;
 	snprintf(fixture->url, sizeof(fixture->url),
 		 fixture->is_redis ? "unix:%s/redis.sock" : "lmdb:%s/tasks",
 		 fixture->directory);
+	if (fixture->is_cluster)
+		use_cluster(fixture);
 	fixture->store = fixture_open(fixture, fixture->url);
 	*state = fixture;
 	return 0;

@@ -2,7 +2,8 @@
  * fixture - a store of its own for each test, and calls that read straight.
  *
  * argv[1] says which back end: "lmdb" makes a directory, "redis" starts a
- * server on a unix socket in one. Waits have a deadline, and fail the test.
+ * server on a unix socket in one, "cluster" three servers that are one Redis
+ * Cluster. Waits have a deadline, and fail the test.
  */
 #pragma once
 #include <setjmp.h>
@@ -26,7 +27,8 @@ enum operation {
 struct fixture {
 	char directory[64];
 	char url[160];
-	bool is_redis;
+	bool is_redis;   /* a server of its own, on a unix socket */
+	bool is_cluster; /* one for all tests, emptied for each */
 	pid_t server;
 	struct log log;
 	struct loop *loop;
@@ -91,6 +93,12 @@ void fixture_reopen(struct fixture *fixture);
 
 pid_t fixture_start_redis(const char *directory, const char *const *more);
 void fixture_stop(pid_t pid, int signal);
+/* A server on a TCP port of 127.0.0.1, without the rest of the above. */
+pid_t fixture_start_redis_at(const char *directory, uint16_t port,
+			     const char *const *more);
+uint16_t fixture_free_port(void);
+/* Runs it until a line of what it says begins with `wanted`. */
+void fixture_await_cli(const char *arguments, const char *wanted);
 /* Runs a command of redis-cli and gives the first line of what it says. */
 void fixture_redis_cli(const struct fixture *fixture, const char *command,
 		       char *line, size_t size);
