@@ -86,11 +86,16 @@ static bool has_cache_effects(const struct store_call *call)
 	return false;
 }
 
-/* `call`, which may be NULL, is answered once the outbox is empty. */
-static void apply_outbox(struct lmdb *lmdb, struct store_call *call)
+struct applying {
+	struct store_call *waiting; /* for the outbox to be empty; or NULL */
+};
+
+static void apply_outbox(struct lmdb *lmdb, struct store_call *waiting)
 {
+	const struct applying applying = { waiting };
+
 	submit_own(lmdb, lmdb_own_call(lmdb, lmdb_cache_apply, LANE_SHARED,
-				       &call, sizeof(call)));
+				       &applying, sizeof(applying)));
 }
 
 void lmdb_came_back(struct lmdb *lmdb, struct store_call *call)
@@ -110,7 +115,7 @@ void lmdb_came_back(struct lmdb *lmdb, struct store_call *call)
 	struct store_call *waiting = NULL;
 
 	if (own->operation.run == lmdb_cache_apply) {
-		memcpy(&waiting, own->detail, sizeof(waiting));
+		waiting = ((const struct applying *)own->detail)->waiting;
 		if (call->answer.error == 0)
 			lmdb->outbox_done = call->answer.number.value;
 	}

@@ -78,6 +78,7 @@ static bool is_alive(const struct slot *slot)
 /* Those who open take turns: see lmdb_place_find(). */
 static int take_slot(struct lmdb_board *board)
 {
+	MUST(board->slots != NULL);
 	for (unsigned i = 0; i < SLOTS; i++) {
 		struct slot *slot = &board->slots[i];
 

@@ -155,7 +155,7 @@ struct lmdb_lane {
 struct lmdb_board;
 struct timer;
 
-/* A store_wait() of this process. */
+/* A store_wait() of this process, in its call's memory. */
 struct lmdb_waiter {
 	struct list link;
 	struct store_call *call;

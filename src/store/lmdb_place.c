@@ -174,6 +174,7 @@ static bool read_choice(const char *path, struct choice *choice)
 
 	if (file == NULL)
 		return false;
+	/* NOLINTNEXTLINE(cert-err34-c): we have written it ourselves */
 	int count = fscanf(file,
 			   "%36s %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64
 			   " %4095[^\n]",

@@ -1,6 +1,3 @@
-#include <stdlib.h>
-
-#include "base/mem.h"
 #include "base/must.h"
 #include "loop/timer.h"
 #include "store/lmdb_internal.h"
@@ -10,7 +7,6 @@ static void finish(struct lmdb_waiter *waiter, enum store_result result)
 	struct store_call *call = waiter->call;
 
 	list_remove(&waiter->link);
-	free(waiter);
 	call->answer.result = result;
 	store_call_finish(call);
 }
@@ -75,7 +71,8 @@ static void look(struct lmdb *lmdb)
 void lmdb_wait_start(struct lmdb *lmdb, struct store_call *call)
 {
 	const struct store_wait *request = call->request;
-	struct lmdb_waiter *waiter = mem_zalloc(sizeof(*waiter));
+	struct lmdb_waiter *waiter =
+		arena_take_zeroed(&call->arena, 1, sizeof(*waiter));
 
 	waiter->call = call;
 	waiter->until_ms = loop_now_ms(lmdb->store->loop) + request->timeout_ms;

@@ -58,6 +58,7 @@ static struct redis_connection *blocking(struct redis *redis,
 	/* Sentinel is asked for each connection. */
 	if (redis->sentinels != NULL)
 		at.host = NULL;
+	MUST(!redis->is_cluster || at.host != NULL);
 	if (redis->blocking == NULL)
 		redis->blocking =
 			redis_connection_open(redis, REDIS_BLOCKING, &at);

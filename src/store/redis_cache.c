@@ -428,13 +428,16 @@ static void keys(struct redis *redis, struct store_call *call)
 	const struct store_cache_keys *request = call->request;
 	struct walk *walk = walk_new(redis, call, request->prefix);
 	char text[40];
+	char *end;
 
 	if (request->cursor.length > 0 &&
 	    request->cursor.length < sizeof(text)) {
 		memcpy(text, request->cursor.data, request->cursor.length);
 		text[request->cursor.length] = '\0';
 		/* One that is none begins anew. */
-		DISCARD(sscanf(text, "%d:%23[0-9]", &walk->node, walk->cursor));
+		walk->node = (int)strtol(text, &end, 10);
+		snprintf(walk->cursor, sizeof(walk->cursor), "%llu",
+			 *end == ':' ? strtoull(end + 1, NULL, 10) : 0);
 	}
 	scan(redis, call, walk);
 }

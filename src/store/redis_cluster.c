@@ -1,4 +1,3 @@
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/must.h"
@@ -150,15 +149,17 @@ void redis_cluster_redirect(struct redis *redis, struct redis_command *command,
 			    const char *text)
 {
 	bool is_moved = text[0] == 'M';
+	const char *number = strchr(text, ' ');
 	const char *place = strrchr(text, ' ');
 	const char *colon = strrchr(text, ':');
-	unsigned slot = 0;
+	unsigned long slot = REDIS_SLOTS;
 	int node = -1;
 
-	if (place != NULL && colon > place &&
-	    sscanf(strchr(text, ' '), " %u", &slot) == 1)
+	if (number != place && colon > place) {
+		slot = strtoul(number, NULL, 10);
 		node = find_node(redis, place + 1, (size_t)(colon - place) - 1,
 				 (uint16_t)strtoul(colon + 1, NULL, 10));
+	}
 	if (node < 0 || slot >= REDIS_SLOTS || command->tries++ > 16) {
 		redis_command_failed(command, text);
 		return;

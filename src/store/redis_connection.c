@@ -189,14 +189,16 @@ static const char *find_field(const char *info, const char *name)
 
 static bool is_too_old(const char *info)
 {
-	const char *version = find_field(info, "redis_version:");
-	unsigned major = 0;
-	unsigned minor = 0;
-
 	/* Valkey, too, says which Redis it is as good as. */
-	return version == NULL ||
-	       sscanf(version, "%u.%u", &major, &minor) != 2 ||
-	       major < OLDEST_MAJOR ||
+	const char *version = find_field(info, "redis_version:");
+	char *end;
+
+	if (version == NULL)
+		return true;
+	unsigned long major = strtoul(version, &end, 10);
+	unsigned long minor = *end == '.' ? strtoul(end + 1, NULL, 10) : 0;
+
+	return major < OLDEST_MAJOR ||
 	       (major == OLDEST_MAJOR && minor < OLDEST_MINOR);
 }
 

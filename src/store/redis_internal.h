@@ -222,11 +222,11 @@ const char *redis_script_text(enum redis_script script);
 /* ---- redis_keys.c: the names of contract 8 ---- */
 
 /* In the command's memory, which is the call's arena or a buffer of its own. */
-void redis_key_tasks(struct redis_command *command, const char *name);
+void redis_key_tasks(struct redis_command *command, const char *what);
 void redis_key_queue(struct redis_command *command, struct store_bytes queue,
 		     unsigned priority);
 void redis_key_wake(struct redis_command *command, struct store_bytes queue);
-void redis_key_plain(struct redis_command *command, const char *name);
+void redis_key_plain(struct redis_command *command, const char *what);
 void redis_key_cache(struct redis_command *command, const char *table,
 		     struct store_bytes key);
 void redis_key_fence(struct redis_command *command, struct store_bytes key);

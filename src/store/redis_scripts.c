@@ -1,6 +1,6 @@
 #include "store/redis_internal.h"
 
-#include "redis_scripts_text.h"
+#include "store/redis_scripts_text.h"
 
 static const struct {
 	const char *sha;

@@ -174,7 +174,7 @@ static void list(struct redis *redis, struct store_call *call)
 #define COUNTS_QUEUES 6
 
 static void ask_counts(struct redis *redis, struct store_call *call,
-		       const redisReply *names);
+		       const redisReply *found);
 
 static void on_counted(struct redis *redis, struct redis_command *command,
 		       const redisReply *reply)

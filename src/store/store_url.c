@@ -118,7 +118,7 @@ static bool read_number(struct part part, unsigned max, unsigned *number)
 static int read_host(struct part part, struct store_url *url,
 		     struct problem *problem)
 {
-	struct part name = part;
+	struct part name;
 	struct part port = { part.at + part.length, 0 };
 	unsigned number =
 		url->kind == STORE_URL_SENTINEL ? SENTINEL_PORT : REDIS_PORT;
