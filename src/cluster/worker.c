@@ -138,8 +138,11 @@ static uint32_t leave_ms(const struct muster_worker *worker)
 
 void worker_ask_to_leave(struct muster_worker *worker, bool at_once)
 {
-	if (worker->is_dead || (worker->was_asked && !at_once))
+	/* At once is told once as well, however often the worker asks. */
+	if (worker->is_dead || worker->was_told_at_once ||
+	    (worker->was_asked && !at_once))
 		return;
+	worker->was_told_at_once = at_once;
 	if (worker->is_connected)
 		channel_send(worker->channel,
 			     &(struct message){ .type = MESSAGE_LEAVE,
