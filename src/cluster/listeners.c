@@ -17,6 +17,9 @@
 
 /* After a failure that only time can cure (no descriptors left). */
 #define PAUSE_MS 100
+/* A worker waits for an answer before it asks again. One that asks and asks,
+ * and reads nothing, would have us keep them all. */
+#define ANSWERS_QUEUED_MAX 256
 /* Rounds of accepting that are closer than this are a crowd... */
 #define CROWD_NS 300000
 /* ...which is given so long, plus what the kernel's timer adds. */
@@ -515,6 +518,13 @@ static int read_wish(const struct message_listen *ask,
 	return 0;
 }
 
+static bool reads_answers(struct muster_worker *worker)
+{
+	if (channel_queued_bytes(worker->channel) == 0)
+		worker->answers_queued = 0;
+	return worker->answers_queued++ < ANSWERS_QUEUED_MAX;
+}
+
 void listeners_ask(struct listeners *listeners, struct muster_worker *worker,
 		   const struct message_listen *ask)
 {
@@ -528,6 +538,14 @@ void listeners_ask(struct listeners *listeners, struct muster_worker *worker,
 		      worker->id, &wish) < 0) {
 		problem_set(&problem, -EPROTO, "FRAME_MALFORMED",
 			    "a LISTEN of worker %d makes no sense", worker->id);
+		worker_break(worker, &problem);
+		return;
+	}
+	if (!reads_answers(worker)) {
+		problem_set(&problem, -ENOBUFS, "ANSWERS_UNREAD",
+			    "worker %d asks to listen again and again, and "
+			    "does not read the answers",
+			    worker->id);
 		worker_break(worker, &problem);
 		return;
 	}

@@ -21,11 +21,15 @@
 #define CHANNEL_DESCRIPTOR 3
 #define DESCRIPTORS_MAX    (4 + 2 * SETTINGS_STDIO_MAX)
 
+/* More than a pipe holds. */
+#define DRAIN_READS_MAX 256
+
 struct worker_pipe {
 	struct muster_worker *worker;
 	int index;             /* the worker's descriptor */
 	struct stream *stream; /* NULL: ended */
 	bool is_quiet;         /* nothing came since it was cleared */
+	bool is_shut;          /* our side of it is closed */
 	bool is_busy;
 };
 
@@ -134,8 +138,11 @@ static uint32_t leave_ms(const struct muster_worker *worker)
 
 void worker_ask_to_leave(struct muster_worker *worker, bool at_once)
 {
-	if (worker->is_dead || (worker->was_asked && !at_once))
+	/* At once is told once as well, however often the worker asks. */
+	if (worker->is_dead || worker->was_told_at_once ||
+	    (worker->was_asked && !at_once))
 		return;
+	worker->was_told_at_once = at_once;
 	if (worker->is_connected)
 		channel_send(worker->channel,
 			     &(struct message){ .type = MESSAGE_LEAVE,
@@ -395,17 +402,20 @@ static const struct stream_events pipe_events = {
 	.on_written = on_pipe_written,
 };
 
-/* What a worker wrote before it exited is told before its exit. */
+/* What a worker wrote before it exited is told before its exit. What a child
+ * of its goes on writing has no end. */
 static void drain_pipes(struct muster_worker *worker)
 {
 	for (size_t i = 0; i < worker->pipe_count; i++) {
 		struct worker_pipe *pipe = &worker->pipes[i];
 
-		do {
+		pipe->is_quiet = false;
+		for (int reads = 0; reads < DRAIN_READS_MAX && !pipe->is_quiet;
+		     reads++) {
 			pipe->is_quiet = true;
 			if (pipe->stream != NULL)
 				stream_read_now(pipe->stream);
-		} while (!pipe->is_quiet);
+		}
 		close_pipe(pipe);
 	}
 }
@@ -427,7 +437,7 @@ int muster_worker_write(struct muster_worker *worker, int descriptor,
 	struct iovec part = { .iov_base = (void *)(uintptr_t)bytes,
 			      .iov_len = length };
 
-	if (pipe == NULL)
+	if (pipe == NULL || pipe->is_shut)
 		return -EBADF;
 	stream_write(pipe->stream, &part, 1);
 	if (stream_queued_bytes(pipe->stream) <= CHANNEL_BUSY_BYTES)
@@ -440,8 +450,9 @@ int muster_worker_close_pipe(struct muster_worker *worker, int descriptor)
 {
 	struct worker_pipe *pipe = find_pipe(worker, descriptor);
 
-	if (pipe == NULL)
+	if (pipe == NULL || pipe->is_shut)
 		return -EBADF;
+	pipe->is_shut = true;
 	stream_shutdown(pipe->stream);
 	return 0;
 }

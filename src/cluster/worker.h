@@ -45,6 +45,7 @@ struct muster_worker {
 	bool is_dead;
 	bool is_voluntary;
 	bool was_asked;        /* to leave */
+	bool was_told_at_once;
 	bool finishes_nothing; /* asked to go at once */
 	bool said_hello;
 	uint32_t program; /* cluster->program when it was started */
@@ -68,7 +69,8 @@ struct muster_worker {
 	struct timer *leave_timer; /* to be gone within; then TERM, then KILL */
 	int leave_signal;          /* the next one to send */
 	uint32_t pings_missed;
-	uint32_t lanes; /* a bit for each one in use */
+	uint32_t lanes;          /* a bit for each one in use */
+	uint32_t answers_queued; /* since nothing was, at most */
 	struct loop_task fork_told;
 	struct loop_task freed;
 	uint64_t generation; /* how many reloads had begun when it started */

@@ -191,6 +191,17 @@ static void text_beyond_the_frame(void)
 		      (uint32_t[]){ 1, 1, 0, 0, 0, 0, 16, 0, 0xfffffff0 });
 }
 
+static void asking_without_reading(void)
+{
+	/* Nobody can listen at descriptor 9999. */
+	write_hello(PROTOCOL);
+	for (int i = 0; i < 100000; i++)
+		if (!write_numbers(
+			    LISTEN, 9,
+			    (uint32_t[]){ 1, 4, 9999, 0, 0, 0, 16, 0, 0 }))
+			break;
+}
+
 static void words_of_a_primary(void)
 {
 	write_hello(PROTOCOL);
@@ -262,6 +273,7 @@ static const struct {
 	{ "other_version", other_version },
 	{ "no_hello", no_hello },
 	{ "text_beyond_the_frame", text_beyond_the_frame },
+	{ "asking_without_reading", asking_without_reading },
 	{ "words_of_a_primary", words_of_a_primary },
 	{ "a_connection_from_below", a_connection_from_below },
 	{ "absent_descriptors", absent_descriptors },
@@ -402,6 +414,11 @@ static void what_only_a_primary_says_ends_the_channel(void)
 {
 	expect_abuse_ends("words_of_a_primary");
 	expect_abuse_ends("a_connection_from_below");
+}
+
+static void a_worker_that_reads_no_answers_is_not_answered_for_ever(void)
+{
+	expect_abuse_ends("asking_without_reading");
 }
 
 static void descriptors_that_were_announced_and_did_not_come_end_it(void)
@@ -621,6 +638,7 @@ static const struct test tests[] = {
 	TEST(a_worker_of_another_version_is_turned_away),
 	TEST(a_worker_that_does_not_say_hello_first_is_turned_away),
 	TEST(what_only_a_primary_says_ends_the_channel),
+	TEST(a_worker_that_reads_no_answers_is_not_answered_for_ever),
 	TEST(descriptors_that_were_announced_and_did_not_come_end_it),
 	TEST(descriptors_without_end_end_the_channel),
 	TEST(numbers_that_mean_nothing_do_no_harm),

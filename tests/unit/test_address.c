@@ -85,6 +85,7 @@ static const struct {
 	{ "[::1]", "[ADDRESS]:PORT" },
 	{ "[::1]80", "[ADDRESS]:PORT" },
 	{ "[::1:80", "[ADDRESS]:PORT" },
+	{ "[[::1]:80", "[ADDRESS]:PORT" },
 	{ "[::1]:", "the port is not a number" },
 	{ "https://host:443", "unknown scheme" },
 	{ "ftp://host:21", "unknown scheme" },
