@@ -1,4 +1,4 @@
-/* What primary.c, primary_pool.c and primary_reload.c share. */
+/* What primary.c and primary_*.c share. */
 #pragma once
 #include "cluster/board.h"
 #include "cluster/handover.h"
@@ -85,3 +85,6 @@ void reload_on_ready(struct primary *primary, struct muster_worker *worker);
 void reload_on_left(struct primary *primary, struct muster_worker *worker);
 void reload_on_exited(struct primary *primary, struct muster_worker *worker);
 void reload_cancel(struct primary *primary);
+
+/* A terminal's window of another size than this is not an operator's WINCH. */
+void primary_remember_window(struct primary *primary);
