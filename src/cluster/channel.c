@@ -16,7 +16,7 @@
 
 /* What a worker that has exited may have left is less. Who else holds its end
  * of the channel may go on for ever. */
-#define DRAIN_READS_MAX 4096
+#define DRAIN_READS_MAX 512
 
 /* A message that came while another one was awaited. */
 struct kept {

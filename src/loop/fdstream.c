@@ -20,7 +20,7 @@
  * wait for. */
 #define RETRY_MS 5
 /* More than a socket can hold: what a peer that has gone may have left. */
-#define READS_MAX 4096
+#define READS_MAX 512
 
 struct outgoing {
 	uint64_t offset; /* in all that was ever queued: goes with that byte */
