@@ -66,7 +66,6 @@ enum muster_answer {
 	MUSTER_OK = 0,
 	MUSTER_BUSY =
 		1, /* done, but the other side is slow: wait for on_drain */
-	MUSTER_NOT_FOUND = 2,
 };
 
 /* Who gets the next connection. */
@@ -146,8 +145,9 @@ struct muster_options {
  * Opens the cluster and finds out which role this process has: it is a worker
  * where a primary started it (MUSTER_CHANNEL_FD is set, and is removed from
  * the environment), else a primary. `argv` is what workers are started with
- * again. NULL options are all defaults. A worker takes from `options` what
- * concerns workers and ignores the rest.
+ * again; it is read at the first setup or fork, and must last until then. NULL
+ * options are all defaults. A worker takes from `options` what concerns workers
+ * and ignores the rest.
  *
  * NULL with errno set where the channel cannot be used: EPROTO, the primary
  * speaks another version; ETIMEDOUT, it does not speak. A line on stderr says
@@ -556,6 +556,9 @@ MUSTER_PUBLIC struct muster_timer *
 muster_timer_start(struct muster_cluster *cluster, uint64_t delay_ms,
 		   uint64_t repeat_ms, muster_timer_fn fn, void *arg);
 MUSTER_PUBLIC void muster_timer_stop(struct muster_timer *timer);
+/* An unreferenced timer does not keep muster_cluster_run() going, nor a worker
+ * that was told to go. */
+MUSTER_PUBLIC void muster_timer_unref(struct muster_timer *timer);
 
 /* "0.1.0" */
 MUSTER_PUBLIC const char *muster_version(void);

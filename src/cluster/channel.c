@@ -14,10 +14,6 @@
 /* Descriptors that came before their frame has; more is an attack. */
 #define WAITING_DESCRIPTORS_MAX ((size_t)2 * FDSTREAM_BATCH)
 
-/* What a worker that has exited may have left is less. Who else holds its end
- * of the channel may go on for ever. */
-#define DRAIN_READS_MAX 512
-
 /* A message that came while another one was awaited. */
 struct kept {
 	struct list link;
@@ -472,9 +468,7 @@ void channel_drain(struct channel *channel)
 {
 	bool was_in_use = begin_use(channel);
 
-	for (int i = 0; i < DRAIN_READS_MAX; i++)
-		if (channel->is_closed || channel->has_ended ||
-		    !fdstream_read_now(channel->stream))
-			break;
+	if (!channel->is_closed && !channel->has_ended)
+		fdstream_read_arrived(channel->stream);
 	end_use(channel, was_in_use);
 }

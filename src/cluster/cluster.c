@@ -675,3 +675,8 @@ void muster_timer_stop(struct muster_timer *timer)
 	else
 		free_timer(timer);
 }
+
+void muster_timer_unref(struct muster_timer *timer)
+{
+	timer_set_keeps_alive(timer->timer, false);
+}

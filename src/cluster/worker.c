@@ -289,7 +289,6 @@ void worker_set_ready(struct muster_worker *worker)
 	worker->events->on_ready(worker);
 }
 
-/* When it is ready by being alive: UINT64_MAX where that is not enough. */
 /* Will it say hello? Where nobody knows it may be a program that is not made
  * for us. */
 static bool is_known_to_speak(const struct muster_worker *worker)
@@ -299,6 +298,7 @@ static bool is_known_to_speak(const struct muster_worker *worker)
 		worker->cluster->program_speaks);
 }
 
+/* When it is ready by being alive: UINT64_MAX where that is not enough. */
 static uint64_t ready_at_ms(const struct muster_worker *worker)
 {
 	const struct muster_options *options = &worker->cluster->options;

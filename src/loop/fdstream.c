@@ -1,9 +1,11 @@
 #include "loop/fdstream.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,8 +21,6 @@
 /* After ETOOMANYREFS (too many descriptors under way) there is no event to
  * wait for. */
 #define RETRY_MS 5
-/* More than a socket can hold: what a peer that has gone may have left. */
-#define READS_MAX 512
 
 struct outgoing {
 	uint64_t offset; /* in all that was ever queued: goes with that byte */
@@ -45,6 +45,7 @@ struct fdstream {
 	struct buffer out;
 	uint64_t sent;          /* all bytes that ever left */
 	uint64_t covered;       /* the descriptors up to here have left */
+	uint64_t received;      /* all bytes that ever came */
 	struct buffer outgoing; /* of struct outgoing, in order */
 	struct buffer incoming; /* of int */
 	const struct fdstream_events *events;
@@ -105,9 +106,8 @@ static void end(struct fdstream *stream, int error)
  * first. */
 static void end_writing(struct fdstream *stream, int error)
 {
-	for (int i = 0; i < READS_MAX && stream->is_reading; i++)
-		if (!fdstream_read_now(stream))
-			break;
+	if (stream->is_reading)
+		fdstream_read_arrived(stream);
 	end(stream, error);
 }
 
@@ -426,6 +426,7 @@ static bool read_into(struct fdstream *stream, uint8_t *room)
 		end(stream, -EMFILE);
 		return false;
 	}
+	stream->received += (uint64_t)received;
 	stream->events->on_bytes(stream->owner, room, (size_t)received);
 	return true;
 }
@@ -433,6 +434,18 @@ static bool read_into(struct fdstream *stream, uint8_t *room)
 bool fdstream_read_now(struct fdstream *stream)
 {
 	return read_into(stream, loop_fdstream_scratch(stream->loop));
+}
+
+void fdstream_read_arrived(struct fdstream *stream)
+{
+	uint64_t before = stream->received;
+	int arrived = 0;
+
+	DISCARD(ioctl(stream->descriptor, SIOCINQ, &arrived)); /* then 0 */
+	/* Once more than that, for the end. */
+	while (fdstream_read_now(stream) &&
+	       stream->received - before <= (uint64_t)arrived)
+		;
 }
 
 int fdstream_read_within(struct fdstream *stream, int timeout_ms)

@@ -61,6 +61,9 @@ int fdstream_send_now(struct fdstream *stream, const void *bytes, size_t length,
 int fdstream_read_within(struct fdstream *stream, int timeout_ms);
 /* Reads once if there is something. False: nothing is there, or the end. */
 bool fdstream_read_now(struct fdstream *stream);
+/* Reads what has come by now, to the end if that has, and nothing that comes
+ * meanwhile: for a peer that has gone, whose end somebody else may hold. */
+void fdstream_read_arrived(struct fdstream *stream);
 
 /* The next descriptor that came; -1 where there is none. */
 int fdstream_take_descriptor(struct fdstream *stream);

@@ -658,7 +658,7 @@ static void a_send_to_a_dying_worker_harms_nobody(void)
 		command(p, "tell 1 say %d", i);
 	expect(p, "exit 1 code=-1 signal=9 *");
 	command(p, "tell 1 say more");
-	expect(p, "done tell 1 say more code=%d", MUSTER_NOT_FOUND);
+	expect(p, "done tell 1 say more code=%d", NOBODY_HAS_IT);
 	command(p, "tell 2 say alive");
 	expect(p, "worker 2 alive");
 }

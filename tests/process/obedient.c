@@ -261,7 +261,7 @@ static int do_disconnect(struct muster_cluster *cluster, const char *rest)
 	struct muster_worker *worker = take_worker(cluster, &rest);
 
 	return worker != NULL ? muster_worker_disconnect(worker)
-			      : MUSTER_NOT_FOUND;
+			      : NOBODY_HAS_IT;
 }
 
 static int do_stop(struct muster_cluster *cluster, const char *rest)
@@ -289,7 +289,7 @@ static int do_kill(struct muster_cluster *cluster, const char *rest)
 	struct muster_worker *worker = take_worker(cluster, &rest);
 
 	return worker != NULL ? muster_worker_kill(worker, take_number(&rest))
-			      : MUSTER_NOT_FOUND;
+			      : NOBODY_HAS_IT;
 }
 
 static int do_state(struct muster_cluster *cluster, const char *rest)
@@ -297,7 +297,7 @@ static int do_state(struct muster_cluster *cluster, const char *rest)
 	struct muster_worker *worker = take_worker(cluster, &rest);
 
 	if (worker == NULL)
-		return MUSTER_NOT_FOUND;
+		return NOBODY_HAS_IT;
 	say("state %d %s name=%s pid=%d connected=%d dead=%d voluntary=%d "
 	    "connections=%u",
 	    muster_worker_id(worker), muster_worker_state(worker),
@@ -313,7 +313,7 @@ static int do_send(struct muster_cluster *cluster, const char *rest)
 	struct muster_worker *worker = take_worker(cluster, &rest);
 
 	return worker != NULL ? muster_send(worker, rest, strlen(rest))
-			      : MUSTER_NOT_FOUND;
+			      : NOBODY_HAS_IT;
 }
 
 static int do_tell(struct muster_cluster *cluster, const char *rest)
@@ -321,7 +321,7 @@ static int do_tell(struct muster_cluster *cluster, const char *rest)
 	struct muster_worker *worker = take_worker(cluster, &rest);
 
 	return worker != NULL ? muster_send_format(worker, "\"%s\"", rest)
-			      : MUSTER_NOT_FOUND;
+			      : NOBODY_HAS_IT;
 }
 
 static const struct verb commands[] = {

@@ -22,6 +22,9 @@
  * (its end of the channel)
  */
 #pragma once
+
+/* The code of a command for a worker whose slot nobody holds. */
+#define NOBODY_HAS_IT 2
 #include <muster/cluster.h>
 
 /*

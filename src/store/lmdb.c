@@ -1,0 +1,336 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/must.h"
+#include "loop/timer.h"
+#include "store/lmdb_internal.h"
+
+#define TICK_MS            1000
+#define READER_CHECK_TICKS 10
+#define WATCH_MS           1000
+
+#define WRITES(FUNCTION, LANE)                                                 \
+	{                                                                      \
+		lmdb_##FUNCTION, LANE_##LANE, true, false                      \
+	}
+#define FILLS(FUNCTION, LANE)                                                  \
+	{                                                                      \
+		lmdb_##FUNCTION, LANE_##LANE, true, true                       \
+	}
+#define READS(FUNCTION, LANE)                                                  \
+	{                                                                      \
+		lmdb_##FUNCTION, LANE_##LANE, false, false                     \
+	}
+
+const struct lmdb_operation lmdb_operations[STORE_READY_CALL] = {
+	[STORE_ENQUEUE_CALL] = FILLS(enqueue, TASKS),
+	[STORE_CLAIM_CALL] = WRITES(claim, TASKS),
+	[STORE_HEARTBEAT_CALL] = WRITES(heartbeat, TASKS),
+	[STORE_COMPLETE_CALL] = WRITES(complete, TASKS),
+	[STORE_FAIL_CALL] = WRITES(fail_tasks, TASKS),
+	[STORE_RELEASE_CALL] = WRITES(release, TASKS),
+	[STORE_CANCEL_CALL] = WRITES(cancel, TASKS),
+	[STORE_REAP_OWNER_CALL] = WRITES(reap_owner, TASKS),
+	[STORE_RETRY_DEAD_CALL] = WRITES(retry_dead, TASKS),
+	[STORE_REMOVE_CALL] = WRITES(remove, TASKS),
+	[STORE_SHOW_CALL] = READS(show, TASKS),
+	[STORE_LIST_CALL] = READS(list, TASKS),
+	[STORE_COUNTS_CALL] = READS(counts, TASKS),
+	[STORE_PAUSE_CALL] = WRITES(pause, TASKS),
+	[STORE_LIMITS_CALL] = WRITES(limits, TASKS),
+	[STORE_CRON_FIRE_CALL] = FILLS(cron_fire, TASKS),
+	[STORE_PEER_PING_CALL] = WRITES(peer_ping, SHARED),
+	[STORE_PEER_LIST_CALL] = READS(peer_list, SHARED),
+	[STORE_PEER_DOWN_CALL] = WRITES(peer_down, SHARED),
+	[STORE_PEER_LEAVE_CALL] = WRITES(peer_leave, SHARED),
+	[STORE_NAME_TAKE_CALL] = WRITES(name_take, SHARED),
+	[STORE_NAME_FREE_CALL] = WRITES(name_free, SHARED),
+	[STORE_STATS_FLUSH_CALL] = WRITES(stats_flush, SHARED),
+	[STORE_STATS_READ_CALL] = READS(stats_read, SHARED),
+	[STORE_CACHE_SAVE_CALL] = FILLS(cache_save, SHARED),
+	[STORE_CACHE_LOAD_CALL] = WRITES(cache_load, SHARED),
+	[STORE_CACHE_DESTROY_CALL] = WRITES(cache_destroy, SHARED),
+	[STORE_CACHE_KEYS_CALL] = READS(cache_keys, SHARED),
+	[STORE_CACHE_SIZE_CALL] = READS(cache_size, SHARED),
+	[STORE_CACHE_CLEAR_CALL] = WRITES(cache_clear, SHARED),
+	[STORE_CACHE_PUSH_CALL] = FILLS(cache_push, SHARED),
+	[STORE_CACHE_POP_CALL] = WRITES(cache_pop, SHARED),
+	[STORE_CACHE_LENGTH_CALL] = READS(cache_length, SHARED),
+	[STORE_CACHE_ADD_CALL] = FILLS(cache_add, SHARED),
+	[STORE_CACHE_LOCK_CALL] = WRITES(cache_lock, SHARED),
+	[STORE_CACHE_UNLOCK_CALL] = WRITES(cache_unlock, SHARED),
+};
+
+static void submit_own(struct lmdb *lmdb, struct store_call *call)
+{
+	const struct lmdb_own *own = call->request;
+
+	lmdb_lane_submit(&lmdb->lanes[own->operation.lane], call);
+}
+
+/* ---- effects on the cache of a completion, which is in the tasks' lane ----
+ */
+
+static bool has_cache_effects(const struct store_call *call)
+{
+	const struct store_complete *request = call->request;
+
+	for (size_t i = 0; i < request->count; i++)
+		for (size_t j = 0; j < request->items[i].effect_count; j++)
+			if (request->items[i].effects[j].kind !=
+			    STORE_EFFECT_ENQUEUE)
+				return true;
+	return false;
+}
+
+struct applying {
+	struct store_call *waiting; /* for the outbox to be empty; or NULL */
+};
+
+static void apply_outbox(struct lmdb *lmdb, struct store_call *waiting)
+{
+	const struct applying applying = { waiting };
+
+	submit_own(lmdb, lmdb_own_call(lmdb, lmdb_cache_apply, LANE_SHARED,
+				       &applying, sizeof(applying)));
+}
+
+void lmdb_came_back(struct lmdb *lmdb, struct store_call *call)
+{
+	if (call->operation == STORE_COMPLETE_CALL && call->answer.error == 0 &&
+	    !lmdb->is_closing && has_cache_effects(call)) {
+		apply_outbox(lmdb, call);
+		return;
+	}
+	if (call->operation == STORE_CACHE_LOAD_CALL && !lmdb->is_closing)
+		lmdb_cache_was_read(lmdb, call);
+	if (call->operation != STORE_OWN_CALL) {
+		store_call_finish(call);
+		return;
+	}
+	const struct lmdb_own *own = call->request;
+	struct store_call *waiting = NULL;
+
+	if (own->operation.run == lmdb_cache_apply) {
+		waiting = ((const struct applying *)own->detail)->waiting;
+		if (call->answer.error == 0)
+			lmdb->outbox_done = call->answer.number.value;
+	}
+	store_call_finish(call);
+	if (waiting != NULL)
+		store_call_finish(waiting);
+}
+
+/* ---- the store's table ---- */
+
+static void submit(struct store *store, struct store_call *call)
+{
+	struct lmdb *lmdb = store->back_end;
+
+	if (call->operation == STORE_READY_CALL) {
+		list_add_last(&lmdb->ready, &call->back_link);
+		loop_defer(store->loop, &lmdb->say_ready);
+	} else if (call->operation == STORE_WAIT_CALL) {
+		lmdb_wait_start(lmdb, call);
+	} else {
+		lmdb_lane_submit(
+			&lmdb->lanes[lmdb_operations[call->operation].lane],
+			call);
+	}
+}
+
+static void say_ready(struct loop_task *task)
+{
+	struct lmdb *lmdb = LIST_ENTRY(task, struct lmdb, say_ready);
+	struct list *link;
+
+	while ((link = list_first(&lmdb->ready)) != NULL) {
+		struct store_call *call =
+			LIST_ENTRY(link, struct store_call, back_link);
+
+		list_remove(link);
+		call->answer.result = STORE_DONE;
+		store_call_finish(call);
+	}
+}
+
+static void abandon(struct store *store, struct store_call *call)
+{
+	/* The others are with a lane, and come back. */
+	if (call->operation == STORE_WAIT_CALL)
+		lmdb_wait_abandon(store->back_end, call);
+}
+
+/* Is the lane's thread kept from a lock that somebody sits on? */
+static void check_lock(struct lmdb *lmdb, struct lmdb_lane *lane)
+{
+	uint64_t since_ms = lane->locking_since_ms;
+
+	if (since_ms != 0 && lmdb_boot_ms() >= since_ms + WATCH_MS)
+		lmdb_board_watch(lmdb, lane->number);
+}
+
+static void on_tick(void *owner)
+{
+	struct lmdb *lmdb = owner;
+
+	lmdb->ticks++;
+	for (size_t i = 0; i < LANES; i++) {
+		check_lock(lmdb, &lmdb->lanes[i]);
+		if (lmdb->ticks % READER_CHECK_TICKS == 0)
+			mdb_reader_check(lmdb->lanes[i].env, NULL);
+	}
+	lmdb_cache_flush_reads(lmdb);
+	if (lmdb_cache_is_sweep_due(lmdb))
+		submit_own(lmdb, lmdb_own_call(lmdb, lmdb_cache_sweep,
+					       LANE_SHARED, NULL, 0));
+}
+
+/* ---- opening and closing ---- */
+
+/* Made by the first one, for as long as the cache lives. */
+static void find_secret(struct lmdb_batch *batch)
+{
+	struct hash_secret *secret = &batch->lmdb->secret;
+	struct store_bytes value;
+
+	if (lmdb_get(batch, TABLE_SHARED, store_text("secret"), &value) &&
+	    value.length == sizeof(*secret)) {
+		memcpy(secret, value.data, sizeof(*secret));
+		return;
+	}
+	MUST(getrandom(secret, sizeof(*secret), 0) == sizeof(*secret));
+	lmdb_put(batch, TABLE_SHARED, store_text("secret"),
+		 store_bytes(secret, sizeof(*secret)));
+}
+
+static int set_up(struct lmdb *lmdb, struct problem *problem)
+{
+	struct lmdb_batch batch;
+	int error;
+
+	lmdb_batch_begin(&batch, &lmdb->lanes[LANE_SHARED], true);
+	find_secret(&batch);
+	error = lmdb_batch_end(&batch);
+	/* The first one to open finds only leases of the dead. */
+	if (error == 0 && lmdb->is_first) {
+		lmdb_batch_begin(&batch, &lmdb->lanes[LANE_TASKS], true);
+		lmdb_tasks_take_back(&batch);
+		error = lmdb_batch_end(&batch);
+	}
+	return error == 0 ? 0
+			  : lmdb_open_failed(lmdb->tasks_path, error, problem);
+}
+
+static void free_memory(struct lmdb *lmdb)
+{
+	lmdb_cache_reads_free(lmdb);
+	if (lmdb->peek != NULL)
+		mdb_txn_abort(lmdb->peek);
+	lmdb_board_close(lmdb);
+	for (size_t i = 0; i < LANES; i++) {
+		struct lmdb_lane *lane = &lmdb->lanes[i];
+
+		if (lane->env == NULL)
+			continue;
+		close(lane->wake_fd);
+		pthread_mutex_destroy(&lane->mutex);
+		pthread_cond_destroy(&lane->has_work);
+		mdb_env_close(lane->env);
+	}
+	timer_close(lmdb->tick);
+	timer_close(lmdb->waiting);
+	loop_undefer(&lmdb->end_peek);
+	loop_undefer(&lmdb->look);
+	loop_undefer(&lmdb->say_ready);
+	lmdb_place_leave(lmdb);
+	free(lmdb->tasks_path);
+	free(lmdb->shared_path);
+	free(lmdb);
+}
+
+static int open_parts(struct lmdb *lmdb, const char *path,
+		      struct problem *problem)
+{
+	int error = lmdb_place_find(lmdb, path, problem);
+
+	for (size_t i = 0; i < LANES && error == 0; i++)
+		error = lmdb_lane_open(lmdb, (enum lmdb_lane_number)i, problem);
+	if (error == 0)
+		error = lmdb_board_open(lmdb, problem);
+	if (error == 0)
+		error = set_up(lmdb, problem);
+	lmdb_place_opened(lmdb);
+	return error;
+}
+
+/* Nothing has been given to the lanes yet: their threads end at once. */
+static void undo_open(struct lmdb *lmdb)
+{
+	for (size_t i = 0; i < LANES; i++)
+		if (lmdb->lanes[i].has_thread)
+			lmdb_lane_stop_now(&lmdb->lanes[i]);
+	free_memory(lmdb);
+}
+
+static int lmdb_open(struct store *store, const struct store_url *url,
+		     struct problem *problem)
+{
+	struct lmdb *lmdb = mem_zalloc(sizeof(*lmdb));
+
+	lmdb->store = store;
+	lmdb->opening_fd = lmdb->users_fd = -1;
+	lmdb->look.run = lmdb_wait_look;
+	lmdb->say_ready.run = say_ready;
+	list_init(&lmdb->waiters);
+	list_init(&lmdb->ready);
+	int error = open_parts(lmdb, url->path, problem);
+
+	if (error < 0) {
+		undo_open(lmdb);
+		return error;
+	}
+	lmdb->cache_entries = store->options.cache_entries;
+	store->back_end = lmdb;
+	lmdb->waiting =
+		timer_open(store->loop, lmdb_wait_timed_out, lmdb, false);
+	lmdb->tick = timer_open(store->loop, on_tick, lmdb, false);
+	timer_start(lmdb->tick, TICK_MS, TICK_MS);
+	if (lmdb->is_first)
+		apply_outbox(lmdb, NULL);
+	return 0;
+}
+
+static void lmdb_close(struct store *store)
+{
+	struct lmdb *lmdb = store->back_end;
+
+	lmdb->is_closing = true;
+	timer_stop(lmdb->tick);
+	lmdb_cache_flush_reads(lmdb);
+	say_ready(&lmdb->say_ready);
+	for (size_t i = 0; i < LANES; i++)
+		lmdb_lane_stop(&lmdb->lanes[i]);
+}
+
+void lmdb_lane_stopped(struct lmdb *lmdb)
+{
+	struct store *store = lmdb->store;
+
+	if (--lmdb->lanes_open > 0)
+		return;
+	free_memory(lmdb);
+	store_closed(store);
+}
+
+const struct store_ops lmdb_ops = {
+	.name = "lmdb",
+	.open = lmdb_open,
+	.close = lmdb_close,
+	.submit = submit,
+	.abandon = abandon,
+	.peek = lmdb_cache_peek,
+};

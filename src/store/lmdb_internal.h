@@ -1,0 +1,376 @@
+/*
+ * What the files of the embedded back end share.
+ *
+ * There are two environments: `tasks` on disk, and `shared` on a tmpfs for all
+ * that may go with the boot. Each has a lane: a thread that runs what the loop
+ * gathered in one turn as one transaction, so that neither the fsync of a
+ * commit nor a writer in another process that holds the lock ever blocks the
+ * loop. While one batch is being committed the next one gathers.
+ *
+ * A call belongs to its lane's thread from the moment it is handed over until
+ * it comes back; the loop touches no more of it than link and is_answered.
+ * Numbers in keys are big-endian, in values as the host has them: an
+ * environment never leaves its host.
+ */
+#pragma once
+#include <lmdb.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/buffer.h"
+#include "store/hash.h"
+#include "store/store_internal.h"
+
+enum lmdb_lane_number { LANE_TASKS, LANE_SHARED, LANES };
+
+/* name, lane */
+#define LMDB_TABLES(TABLE)                                                     \
+	TABLE(CONTROL, TASKS)    /* "counters", "boot" */                      \
+	TABLE(TASK, TASKS)       /* id -> record */                            \
+	TABLE(PAYLOAD, TASKS)    /* id -> an envelope too large for that */    \
+	TABLE(QUEUED, TASKS)     /* queue(2) priority(1) place(8) -> id */     \
+	TABLE(DELAYED, TASKS)    /* due(8) id -> */                            \
+	TABLE(LEASED, TASKS)     /* end of lease(8) id -> */                   \
+	TABLE(DEAD, TASKS)       /* since(8) id -> */                          \
+	TABLE(DONE, TASKS)       /* id -> token(8) at(8) result */             \
+	TABLE(DONE_AT, TASKS)    /* at(8) id -> */                             \
+	TABLE(UNIQUE, TASKS)     /* unique key -> id */                        \
+	TABLE(QUEUE, TASKS)      /* number(2) -> queue record, name */         \
+	TABLE(QUEUE_NAME, TASKS) /* name -> number(2) */                       \
+	TABLE(CRON, TASKS)       /* name -> at(8) spec */                      \
+	TABLE(OUTBOX, TASKS)     /* number(8) -> a cache effect to be made */  \
+	TABLE(SHARED, SHARED)    /* "counters", "secret" */                    \
+	TABLE(CACHE, SHARED)     /* hash -> entry, key, type, value */         \
+	TABLE(EXPIRY, SHARED)    /* at(8) table(1) hash -> */                  \
+	TABLE(READ, SHARED)      /* hash -> when it was read last(8) */        \
+	TABLE(ITEM, SHARED)      /* hash number(8) -> item of a list */        \
+	TABLE(LOCK, SHARED)      /* hash -> lock, owner */                     \
+	TABLE(PEER, SHARED)      /* id -> peer, nonce, record */               \
+	TABLE(NAME, SHARED)      /* name -> holder, nonce, host */             \
+	TABLE(STAT, SHARED)      /* name -> value(8) */                        \
+	TABLE(SEQUENCE, SHARED)  /* source -> last flush(8) */
+
+enum lmdb_table {
+#define TABLE_NUMBER(NAME, LANE) TABLE_##NAME,
+	LMDB_TABLES(TABLE_NUMBER)
+#undef TABLE_NUMBER
+		TABLES
+};
+
+/* In CONTROL; read at the start of a batch and written at its end. */
+struct lmdb_task_counters {
+	uint64_t token;
+	uint64_t front; /* places go down from the middle, */
+	uint64_t back;  /* and up */
+	uint64_t outbox;
+	uint64_t orphans;
+	uint64_t clock_ms; /* the last claim, by any process */
+	uint64_t grace_ms; /* no lease runs out before */
+	uint64_t queues;
+};
+
+/* In SHARED. */
+struct lmdb_shared_counters {
+	uint64_t token;
+	uint64_t entries;
+	uint64_t bytes;
+	uint64_t applied; /* of the outbox */
+};
+
+struct lmdb_queue {
+	struct store_bytes name; /* in the batch's arena */
+	bool is_changed;
+	struct lmdb_queue_record {
+		uint64_t queued;
+		uint64_t running;
+		uint64_t depth;
+		uint64_t rate_us; /* when its rate is used up, at the latest */
+		uint32_t running_max;
+		uint32_t per_second;
+		uint16_t number;
+		uint8_t is_paused;
+	} record;
+	struct lmdb_queue *next;
+};
+
+struct lmdb;
+struct lmdb_lane;
+
+/* A transaction under way, in a lane's thread. The first error of the library
+ * stays in `error`; from then on nothing is read or written. */
+struct lmdb_batch {
+	struct lmdb *lmdb;
+	struct lmdb_lane *lane;
+	MDB_txn *txn;
+	bool is_writing;
+	bool is_full; /* only what makes room is let through */
+	int error;
+	uint64_t boot_ms; /* leases: does not jump */
+	uint64_t real_ms; /* due times, for people */
+	uint64_t real_us;
+	MDB_cursor *cursors[TABLES];
+	struct arena arena;
+	struct buffer scratch;
+	struct lmdb_queue *queues; /* that were looked at */
+	uint64_t wakes;            /* bits of queues with something new */
+	uint32_t wake_count;
+	bool has_outbox;
+	union {
+		struct lmdb_task_counters tasks;
+		struct lmdb_shared_counters shared;
+	};
+};
+
+typedef void (*lmdb_run_fn)(struct lmdb_batch *batch, struct store_call *call);
+
+struct lmdb_operation {
+	lmdb_run_fn run;
+	enum lmdb_lane_number lane;
+	bool is_writing;
+	bool needs_room; /* refused when it is nearly full */
+};
+
+struct watch;
+
+struct lmdb_lane {
+	struct lmdb *lmdb;
+	enum lmdb_lane_number number;
+	MDB_env *env;
+	struct list gathered; /* in this turn; the loop's alone */
+	struct loop_task hand_over;
+	int wake_fd;
+	struct watch *watch;
+	uint64_t claims;                   /* the thread's alone */
+	_Atomic uint64_t locking_since_ms; /* 0: not waiting for the lock */
+	pthread_t thread;
+	bool has_thread;
+	pthread_mutex_t mutex; /* guards what follows */
+	pthread_cond_t has_work;
+	struct list pending;
+	struct list finished;
+	bool is_stopping;
+	bool has_stopped;
+};
+
+struct lmdb_board;
+struct timer;
+
+/* A store_wait() of this process, in its call's memory. */
+struct lmdb_waiter {
+	struct list link;
+	struct store_call *call;
+	uint64_t queues; /* bits */
+	uint64_t until_ms;
+};
+
+struct lmdb {
+	struct store *store;
+	char *tasks_path;
+	char *shared_path;
+	dev_t device; /* of the tasks' directory: opened once a process */
+	ino_t inode;
+	struct list link; /* in the list of those open */
+	MDB_dbi tables[TABLES];
+	struct lmdb_lane lanes[LANES];
+	struct hash_secret secret;
+	uint64_t cache_bytes;
+	uint64_t cache_entries;
+	/* The loop's own reading, for store_cache_peek(). */
+	MDB_txn *peek;
+	bool is_peeking;
+	struct loop_task end_peek;
+	uint64_t peek_ms;
+	struct lmdb_reads *reads;
+	struct timer *tick;
+	uint64_t ticks;
+	struct lmdb_board *board;
+	struct list waiters;
+	struct timer *waiting;
+	int lanes_open;
+	bool is_closing;
+	bool is_first; /* nobody else had it open */
+	int opening_fd;
+	int users_fd;
+	uint64_t map_bytes;
+	uint64_t shared_bytes;
+	struct list ready;
+	struct loop_task say_ready;
+	struct loop_task look; /* is there something for who waits? */
+	_Atomic uint64_t outbox_done;
+};
+
+extern const struct lmdb_operation lmdb_operations[STORE_READY_CALL];
+
+/* ---- lmdb_place.c ---- */
+
+/* Directories and what stands against them. */
+__attribute__((warn_unused_result)) int
+lmdb_place_find(struct lmdb *lmdb, const char *path, struct problem *problem);
+void lmdb_place_leave(struct lmdb *lmdb);
+/* What this boot is called; 36 characters. */
+void lmdb_place_boot(char boot[37]);
+void lmdb_place_opened(struct lmdb *lmdb); /* others may open it now */
+
+/* ---- lmdb_lane.c ---- */
+
+__attribute__((warn_unused_result)) int
+lmdb_lane_open(struct lmdb *lmdb, enum lmdb_lane_number number,
+	       struct problem *problem);
+/* Takes a while: lmdb_lane_stopped(). */
+void lmdb_lane_stop(struct lmdb_lane *lane);
+/* Where nothing was ever submitted. */
+void lmdb_lane_stop_now(struct lmdb_lane *lane);
+void lmdb_lane_submit(struct lmdb_lane *lane, struct store_call *call);
+void lmdb_lane_stopped(struct lmdb *lmdb);
+void lmdb_came_back(struct lmdb *lmdb, struct store_call *call);
+/* The request of a STORE_OWN_CALL. */
+struct lmdb_own {
+	struct lmdb_operation operation;
+	const void *detail;
+};
+struct store_call *lmdb_own_call(struct lmdb *lmdb, lmdb_run_fn run,
+				 enum lmdb_lane_number lane, const void *detail,
+				 size_t size);
+
+void lmdb_fail(struct store_call *call, int error);
+int lmdb_open_failed(const char *path, int error, struct problem *problem);
+
+/* ---- lmdb_batch.c ---- */
+
+struct lmdb_key {
+	size_t length;
+	uint8_t bytes[160];
+};
+
+void lmdb_key_start(struct lmdb_key *key);
+void lmdb_key_number(struct lmdb_key *key, uint64_t number, unsigned bytes);
+void lmdb_key_bytes(struct lmdb_key *key, const void *bytes, size_t length);
+struct lmdb_key lmdb_key_at(uint64_t at, struct store_bytes id);
+static inline struct store_bytes lmdb_key_all(const struct lmdb_key *key)
+{
+	return store_bytes(key->bytes, key->length);
+}
+uint64_t lmdb_number(struct store_bytes bytes, size_t offset, unsigned count);
+
+/* False: not there, or batch->error. What they give is good until the next
+ * thing that is written. */
+bool lmdb_get(struct lmdb_batch *batch, enum lmdb_table table,
+	      struct store_bytes key, struct store_bytes *value);
+void lmdb_put(struct lmdb_batch *batch, enum lmdb_table table,
+	      struct store_bytes key, struct store_bytes value);
+/* Room for a value of that length; NULL after an error. */
+void *lmdb_reserve(struct lmdb_batch *batch, enum lmdb_table table,
+		   struct store_bytes key, size_t length);
+bool lmdb_delete(struct lmdb_batch *batch, enum lmdb_table table,
+		 struct store_bytes key);
+/* The first key from `from` on, then the one after it. */
+bool lmdb_seek(struct lmdb_batch *batch, enum lmdb_table table,
+	       struct store_bytes from, struct store_bytes *key,
+	       struct store_bytes *value);
+bool lmdb_next(struct lmdb_batch *batch, enum lmdb_table table,
+	       struct store_bytes *key, struct store_bytes *value);
+/* What was found by one of these. */
+void lmdb_delete_here(struct lmdb_batch *batch, enum lmdb_table table);
+uint64_t lmdb_count(struct lmdb_batch *batch, enum lmdb_table table);
+
+/* Takes the environment's lock, or a look alone. */
+void lmdb_batch_begin(struct lmdb_batch *batch, struct lmdb_lane *lane,
+		      bool is_writing);
+/* Commits, or aborts where batch->error says so. */
+int lmdb_batch_end(struct lmdb_batch *batch);
+
+/* ---- tasks ---- */
+
+struct lmdb_queue *lmdb_queue_named(struct lmdb_batch *batch,
+				    struct store_bytes name, bool is_made);
+struct lmdb_queue *lmdb_queue_numbered(struct lmdb_batch *batch,
+				       uint16_t number);
+void lmdb_queues_write(struct lmdb_batch *batch);
+/* Something of the queue may be claimed now. */
+void lmdb_queue_wake(struct lmdb_batch *batch, struct store_bytes name);
+
+void lmdb_enqueue(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_claim(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_heartbeat(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_complete(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_fail_tasks(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_release(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_cancel(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_reap_owner(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_retry_dead(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_remove(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_show(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_list(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_counts(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_pause(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_limits(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_cron_fire(struct lmdb_batch *batch, struct store_call *call);
+/* After a boot nobody holds a lease any more. */
+void lmdb_tasks_take_back(struct lmdb_batch *batch);
+/* Is there anything to claim in one of these queues? */
+bool lmdb_tasks_wait_for(struct lmdb_batch *batch, uint64_t queues);
+
+/* ---- cache ---- */
+
+void lmdb_cache_save(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_cache_load(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_cache_destroy(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_cache_keys(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_cache_size(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_cache_clear(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_cache_push(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_cache_pop(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_cache_length(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_cache_add(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_cache_lock(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_cache_unlock(struct lmdb_batch *batch, struct store_call *call);
+enum store_result lmdb_cache_peek(struct store *store,
+				  const struct store_cache_load *request,
+				  struct store_answer *answer);
+/* What has expired goes, a bounded number at a time. */
+void lmdb_cache_sweep(struct lmdb_batch *batch, struct store_call *call);
+bool lmdb_cache_is_sweep_due(struct lmdb *lmdb);
+/* What the cache has been read since the last call, noted for good. */
+void lmdb_cache_flush_reads(struct lmdb *lmdb);
+void lmdb_cache_reads_free(struct lmdb *lmdb);
+void lmdb_cache_was_read(struct lmdb *lmdb, const struct store_call *call);
+void lmdb_cache_stop_peeking(struct lmdb *lmdb);
+/* Effects of completions, which wait in the outbox of the other environment. */
+void lmdb_cache_apply(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_cache_effect(struct lmdb_batch *batch,
+		       const struct store_effect *effect);
+
+/* ---- peers, names, statistics ---- */
+
+void lmdb_peer_ping(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_peer_list(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_peer_down(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_peer_leave(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_name_take(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_name_free(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_stats_flush(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_stats_read(struct lmdb_batch *batch, struct store_call *call);
+
+/* ---- lmdb_board.c: who waits, and who holds a lock ---- */
+
+__attribute__((warn_unused_result)) int
+lmdb_board_open(struct lmdb *lmdb, struct problem *problem);
+void lmdb_board_close(struct lmdb *lmdb);
+uint64_t lmdb_board_bit(struct store_bytes queue);
+void lmdb_board_wait(struct lmdb_board *board, uint64_t queues);
+/* Wakes up to `count` processes that wait for one of the queues. */
+void lmdb_board_wake(struct lmdb_board *board, uint64_t queues, uint32_t count);
+void lmdb_board_writing(struct lmdb_board *board, enum lmdb_lane_number lane,
+			uint64_t since_ms);
+/* Another process has held a lock for longer than is good: it is continued,
+ * and later killed. */
+void lmdb_board_watch(struct lmdb *lmdb, enum lmdb_lane_number lane);
+uint64_t lmdb_boot_ms(void);
+uint64_t lmdb_real_ms(void);
+
+/* ---- lmdb_wait.c ---- */
+void lmdb_wait_start(struct lmdb *lmdb, struct store_call *call);
+void lmdb_wait_look(struct loop_task *task);
+void lmdb_wait_timed_out(void *owner);
+void lmdb_wait_abandon(struct lmdb *lmdb, struct store_call *call);
+void lmdb_wait_woken(struct lmdb *lmdb, uint64_t queues);

@@ -1,0 +1,13 @@
+-- include common
+-- KEYS peers, pings, nonces. Answers as peer_ping does.
+local now = clock()
+local answer = { 1 }
+local pings = redis.call('HGETALL', KEYS[2])
+for i = 1, #pings, 2 do
+	local id = pings[i]
+	answer[#answer + 1] = id
+	answer[#answer + 1] = redis.call('HGET', KEYS[3], id) or ''
+	answer[#answer + 1] = redis.call('HGET', KEYS[1], id) or ''
+	answer[#answer + 1] = math.max(0, now - (tonumber(pings[i + 1]) or 0))
+end
+return answer

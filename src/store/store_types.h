@@ -1,0 +1,500 @@
+/*
+ * store_types - what is asked of a store, and what it answers.
+ *
+ * A request is read while the call that takes it runs and may be on the stack.
+ * An answer, with all it points to, is good until the callback returns.
+ * Texts are bytes with a length and need no NUL. Times are milliseconds;
+ * those of the store itself, where not said otherwise.
+ *
+ * Names (of tasks' ids, queues, owners, peers, locks' owners) are 1 to
+ * STORE_NAME_MAX bytes without control bytes and without '|'. A queue's name
+ * does not begin with '_' and is none of the words in contract 8 that have a
+ * meaning there; the empty name is the global queue.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/problem.h"
+
+#define STORE_NAME_MAX     128
+#define STORE_QUEUES_MAX   8
+#define STORE_PRIORITIES   4
+#define STORE_BATCH_MAX    1024
+#define STORE_UNIQUE_MAX   255
+#define STORE_ATTEMPTS_MAX 60000
+
+struct store_bytes {
+	const char *data;
+	size_t length;
+};
+
+static inline struct store_bytes store_text(const char *text)
+{
+	return (struct store_bytes){ text, text == NULL ? 0 : strlen(text) };
+}
+
+static inline struct store_bytes store_bytes(const void *data, size_t length)
+{
+	return (struct store_bytes){ data, length };
+}
+
+/* What became of one item of a batch, or of the call where it has none. */
+enum store_result {
+	STORE_DONE = 1,
+	STORE_KNOWN,      /* enqueue: this id was enqueued before.
+			     complete: this very completion is recorded */
+	STORE_DUPLICATE,  /* enqueue: its unique key belongs to another task */
+	STORE_QUEUE_FULL, /* enqueue: the queue's depth is reached */
+	STORE_NOT_FOUND,
+	STORE_LOST,      /* the lease is somebody else's by now, or nobody's */
+	STORE_CANCELLED, /* heartbeat: stop. cancel: will be told to stop */
+	STORE_RETRYING,  /* fail: runs again */
+	STORE_DEAD,      /* fail: was its last attempt */
+	STORE_BUSY,      /* locked by another, active, name taken */
+	STORE_WOKEN,
+	STORE_TIMED_OUT, /* wait: nothing came; not a failure */
+	STORE_STALE,     /* peers: the record has gone, or has another nonce.
+			    cron: another one was faster.
+			    stats: this flush has been counted before */
+};
+
+/* ---- tasks ---- */
+
+enum store_unique_scope {
+	STORE_UNIQUE_UNTIL_DONE,
+	STORE_UNIQUE_UNTIL_START,
+};
+
+struct store_task {
+	/* Made by the caller before the first try, so that trying again adds
+	 * no second task. */
+	struct store_bytes id;
+	struct store_bytes queue;    /* empty: global */
+	struct store_bytes envelope; /* a JSON object; not looked into */
+	struct store_bytes unique;   /* empty: none */
+	enum store_unique_scope unique_scope;
+	uint32_t priority;     /* 0 first to 3; of the global queue alone */
+	uint32_t max_attempts; /* 0: 25 */
+	uint64_t delay_ms;     /* from now, or */
+	uint64_t at_ms;        /* at that time; 0: delay_ms counts */
+};
+
+struct store_enqueue {
+	const struct store_task *tasks;
+	size_t count;
+};
+
+/* The first queue is served first. So that a full one starves nobody, every
+ * eighth call of an owner begins with the others. */
+struct store_claim {
+	struct store_bytes owner;
+	const struct store_bytes *queues;
+	size_t queue_count;
+	uint32_t want;
+	uint32_t lease_ms;
+};
+
+struct store_lease {
+	struct store_bytes id;
+	uint64_t token;
+};
+
+struct store_heartbeat {
+	const struct store_lease *leases;
+	size_t count;
+	uint32_t lease_ms;
+};
+
+/* Made in the same step as the completion they belong to: when that is
+ * recorded, and never else. */
+enum store_effect_kind {
+	STORE_EFFECT_ENQUEUE,
+	STORE_EFFECT_CACHE_SAVE,
+	STORE_EFFECT_CACHE_ADD,
+	STORE_EFFECT_CACHE_DESTROY,
+};
+
+struct store_effect {
+	enum store_effect_kind kind;
+	struct store_task task;   /* ENQUEUE: depth limits do not apply */
+	struct store_bytes key;   /* CACHE_* */
+	struct store_bytes value; /* CACHE_SAVE */
+	struct store_bytes type;  /* CACHE_SAVE */
+	uint64_t ttl_ms;          /* CACHE_SAVE, CACHE_ADD; 0: none */
+	int64_t delta;            /* CACHE_ADD */
+};
+
+struct store_completion {
+	struct store_bytes id;
+	uint64_t token;
+	struct store_bytes result;
+	const struct store_effect *effects;
+	size_t effect_count;
+};
+
+struct store_complete {
+	const struct store_completion *items;
+	size_t count;
+};
+
+struct store_failure {
+	struct store_bytes id;
+	uint64_t token;
+	struct store_bytes error; /* kept with the task */
+	uint64_t delay_ms;        /* until the next attempt */
+	bool is_final;            /* to the dead set at once */
+};
+
+struct store_fail {
+	const struct store_failure *items;
+	size_t count;
+};
+
+/* Back to the front of its queue; the attempt does not count. */
+struct store_release {
+	const struct store_lease *leases;
+	size_t count;
+};
+
+/* DONE (it waited, and is gone), CANCELLED (it runs), NOT_FOUND. */
+struct store_cancel {
+	const struct store_bytes *ids;
+	size_t count;
+};
+
+/* Hands back all that an owner, who is dead, has leased. */
+struct store_reap_owner {
+	struct store_bytes owner;
+};
+
+/* DONE or NOT_FOUND (not among the dead). Attempts count from 0 again. */
+struct store_retry_dead {
+	const struct store_bytes *ids;
+	size_t count;
+};
+
+/* Whatever is not active: DONE, BUSY, NOT_FOUND. */
+struct store_remove {
+	const struct store_bytes *ids;
+	size_t count;
+};
+
+enum store_task_state {
+	STORE_TASK_QUEUED,
+	STORE_TASK_DELAYED,
+	STORE_TASK_ACTIVE,
+	STORE_TASK_CANCELLED, /* active, and to be told so */
+	STORE_TASK_DEAD,
+	STORE_TASK_DONE,
+};
+
+struct store_show {
+	struct store_bytes id;
+};
+
+/* In the order they would run, or by time. */
+struct store_list {
+	enum store_task_state state; /* not CANCELLED: those are ACTIVE */
+	struct store_bytes queue;    /* QUEUED: of this queue */
+	struct store_bytes owner;    /* ACTIVE: of this owner alone */
+	uint64_t offset;
+	uint32_t limit;
+};
+
+struct store_counts {
+	char unused;
+};
+
+struct store_pause {
+	struct store_bytes queue;
+	bool is_paused;
+};
+
+/* Zero is no limit. All of a queue's limits are set. */
+struct store_limits {
+	struct store_bytes queue;
+	uint64_t depth;      /* tasks that wait in it */
+	uint32_t running;    /* tasks of it that run at once */
+	uint32_t per_second; /* tasks of it that start in a second */
+};
+
+/* Enqueues `task` if the name's time is still `expected_ms` (0: it has none
+ * yet), and sets it to next_ms, in one step. DONE, or STALE with the time. */
+struct store_cron_fire {
+	struct store_bytes name;
+	struct store_bytes spec; /* kept for people to read */
+	uint64_t expected_ms;
+	uint64_t next_ms;
+	const struct store_task *task; /* NULL: only the time is set */
+};
+
+/* Until something may be had from one of the queues. */
+struct store_wait {
+	const struct store_bytes *queues;
+	size_t queue_count;
+	uint32_t timeout_ms;
+};
+
+/* ---- peers and names ---- */
+
+/* DONE, or STALE: the record is gone or another's, and the caller has to
+ * rejoin under a new nonce. Whoever has not been heard of for dead_ms is
+ * removed and told of once, to the one who removed it. */
+struct store_peer_ping {
+	struct store_bytes id;
+	struct store_bytes nonce;
+	struct store_bytes record; /* JSON; empty: keep what is there */
+	bool is_joining;           /* takes the place of a dead record */
+	uint32_t dead_ms;          /* 0: removes nobody */
+};
+
+struct store_peer_list {
+	char unused;
+};
+
+/* The caller knows that it is dead. DONE: removed; STALE: not there. */
+struct store_peer_down {
+	struct store_bytes id;
+	struct store_bytes nonce;
+};
+
+/* The peer itself goes. */
+struct store_peer_leave {
+	struct store_bytes id;
+	struct store_bytes nonce;
+};
+
+/* The lowest free PREFIX-N from 1, or `wanted` where it is free. A name is
+ * free when nobody has it, or its holder has not pinged as a peer of that
+ * name for dead_ms, or is of the same host and vouched for as dead. */
+struct store_name_take {
+	struct store_bytes prefix;
+	struct store_bytes nonce;
+	struct store_bytes host;
+	uint32_t wanted; /* 0: any */
+	bool is_vouched; /* the last holder of `wanted` is dead */
+	uint32_t dead_ms;
+};
+
+struct store_name_free {
+	struct store_bytes name;
+	struct store_bytes nonce;
+};
+
+/* ---- statistics ---- */
+
+struct store_stat {
+	struct store_bytes name;
+	int64_t value;
+	bool is_gauge; /* set, not added */
+};
+
+/* Counted once for each source and growing sequence: trying again is safe. */
+struct store_stats_flush {
+	struct store_bytes source;
+	uint64_t sequence;
+	const struct store_stat *stats;
+	size_t count;
+};
+
+struct store_stats_read {
+	struct store_bytes prefix; /* empty: all */
+};
+
+/* ---- cache ---- */
+
+/* DONE; BUSY where another than `owner` has locked the key. */
+struct store_cache_save {
+	struct store_bytes key;
+	struct store_bytes value;
+	struct store_bytes type;  /* of its content; kept beside it */
+	struct store_bytes owner; /* of a lock; empty: none */
+	uint64_t ttl_ms;          /* 0: for ever */
+};
+
+/* DONE or NOT_FOUND. */
+struct store_cache_load {
+	struct store_bytes key;
+	uint64_t slide_ms; /* not 0: it expires that much after now */
+};
+
+struct store_cache_destroy {
+	struct store_bytes key;
+	struct store_bytes owner;
+};
+
+/* `cursor` empty at first, then what the last answer said. A page may be
+ * empty though more follow. */
+struct store_cache_keys {
+	struct store_bytes prefix;
+	struct store_bytes cursor;
+	uint32_t limit;
+};
+
+struct store_cache_size {
+	char unused;
+};
+
+struct store_cache_clear {
+	struct store_bytes prefix; /* empty: all of them, locks too */
+};
+
+/* Lists: pushed at the end, popped from the front. */
+struct store_cache_push {
+	struct store_bytes key;
+	struct store_bytes value;
+	uint64_t ttl_ms; /* set anew where not 0 */
+};
+
+struct store_cache_pop {
+	struct store_bytes key;
+};
+
+struct store_cache_length {
+	struct store_bytes key;
+};
+
+/* A counter is a value of decimal digits. ttl_ms counts where it is new. */
+struct store_cache_add {
+	struct store_bytes key;
+	int64_t delta;
+	uint64_t ttl_ms;
+};
+
+/* DONE with a token that grows with every lock of the key; BUSY with the time
+ * that is left. An owner who has it already gets it prolonged. */
+struct store_cache_lock {
+	struct store_bytes key;
+	struct store_bytes owner;
+	uint64_t ttl_ms;
+};
+
+/* DONE, or LOST: it is not, or no longer, this owner's. */
+struct store_cache_unlock {
+	struct store_bytes key;
+	struct store_bytes owner;
+	uint64_t token; /* 0: any */
+};
+
+/* ---- answers ---- */
+
+struct store_claimed {
+	struct store_bytes id;
+	struct store_bytes queue;
+	struct store_bytes envelope;
+	uint64_t token; /* grows with every claim, of any task */
+	uint32_t attempt;
+	uint32_t max_attempts;
+};
+
+struct store_task_info {
+	struct store_bytes id;
+	struct store_bytes queue;
+	struct store_bytes owner;
+	struct store_bytes envelope;
+	struct store_bytes unique;
+	struct store_bytes error;
+	struct store_bytes result;
+	enum store_task_state state;
+	uint32_t priority;
+	uint32_t attempt;
+	uint32_t max_attempts;
+	uint64_t token;
+	/* DELAYED: in how long it is due; ACTIVE: when its lease ends, from
+	 * now; DEAD, DONE: since when. */
+	int64_t in_ms;
+};
+
+struct store_queue_info {
+	struct store_bytes name;
+	uint64_t queued;
+	uint64_t running;
+	uint64_t depth;
+	uint32_t running_max;
+	uint32_t per_second;
+	bool is_paused;
+};
+
+struct store_peer_info {
+	struct store_bytes id;
+	struct store_bytes nonce;
+	struct store_bytes record;
+	uint64_t silent_ms; /* since its last ping */
+};
+
+struct store_answer {
+	int error;                     /* 0, or -errno */
+	const struct problem *problem; /* where error is negative */
+	enum store_result result;      /* of calls that are about one thing */
+	/* One each for the items of a batch. */
+	const enum store_result *results;
+	size_t result_count;
+	union {
+		struct { /* enqueue: whom a DUPLICATE's key belongs to */
+			const struct store_bytes *ids;
+		} enqueue;
+		struct {
+			const struct store_claimed *tasks;
+			size_t count;
+			/* Until a claim may find something that is not there
+			 * now; -1: nothing is known to come. */
+			int64_t next_ms;
+		} claim;
+		struct { /* reap_owner, cache_size, cache_clear, cache_length,
+			    push: the length */
+			uint64_t value;
+		} number;
+		struct { /* show, list */
+			const struct store_task_info *tasks;
+			size_t count;
+		} list;
+		struct {
+			const struct store_queue_info *queues;
+			size_t queue_count;
+			uint64_t queued;
+			uint64_t delayed;
+			uint64_t active;
+			uint64_t dead;
+			uint64_t done;
+			uint64_t orphans; /* ids without a record, dropped */
+		} counts;
+		struct {
+			uint64_t at_ms;
+		} cron;
+		struct { /* peer_ping: who was found dead; peer_list: all */
+			const struct store_peer_info *list;
+			size_t count;
+		} peers;
+		struct {
+			struct store_bytes name;
+			uint32_t number;
+		} name;
+		struct {
+			const struct store_stat *list;
+			size_t count;
+		} stats;
+		struct { /* cache_load, cache_pop */
+			struct store_bytes value;
+			struct store_bytes type;
+			uint64_t created_ms; /* since 1970, as the next two */
+			uint64_t expires_ms; /* 0: never */
+			uint64_t read_ms;    /* the last time before; 0: never.
+						Kept to the second */
+		} cache;
+		struct {
+			const struct store_bytes *keys;
+			size_t count;
+			struct store_bytes cursor; /* empty: that was all */
+		} keys;
+		struct {
+			int64_t value;
+		} counter;
+		struct {
+			uint64_t token;
+			uint64_t left_ms;
+		} lock;
+	};
+};

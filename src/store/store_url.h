@@ -1,0 +1,53 @@
+/*
+ * store_url - where the shared state is, as a URL says it:
+ *
+ *   lmdb:PATH
+ *   redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]     rediss:// with TLS
+ *   unix:PATH[?db=DATABASE]                              redis+unix: as well
+ *   redis+sentinel://[[USER]:PASSWORD@]HOST[:PORT],.../NAME[/DATABASE]
+ *   redis+cluster://[[USER]:PASSWORD@]HOST[:PORT],...
+ *
+ * An IPv6 address stands in brackets. What a URL gives a meaning to is written
+ * as %XX in user, password and path. No I/O.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/problem.h"
+
+#define STORE_HOSTS_MAX 16
+
+enum store_url_kind {
+	STORE_URL_LMDB,
+	STORE_URL_REDIS,
+	STORE_URL_UNIX,
+	STORE_URL_SENTINEL,
+	STORE_URL_CLUSTER,
+};
+
+struct store_host {
+	char *name;
+	uint16_t port;
+};
+
+struct store_url {
+	enum store_url_kind kind;
+	bool is_tls;
+	char *path;     /* LMDB, UNIX */
+	char *user;     /* NULL: none */
+	char *password; /* NULL: none */
+	char *master;   /* SENTINEL: what it calls the primary */
+	struct store_host hosts[STORE_HOSTS_MAX];
+	size_t host_count;
+	unsigned database;
+};
+
+/* Fails with STORE_URL_INVALID, whose text never shows a password. */
+__attribute__((warn_unused_result)) int store_url_read(const char *text,
+						       struct store_url *url,
+						       struct problem *problem);
+/* With all it points to. */
+void store_url_copy(struct store_url *to, const struct store_url *from);
+void store_url_fini(struct store_url *url);
