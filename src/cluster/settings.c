@@ -34,6 +34,12 @@ static int check_stdio(const struct muster_settings *from,
 {
 	size_t channels = 0;
 
+	if (from->stdio_count > SETTINGS_STDIO_MAX ||
+	    from->descriptor_count > SETTINGS_STDIO_MAX)
+		return problem_set(problem, -EINVAL, "SETTINGS_INVALID",
+				   "a worker can be given %d descriptors at "
+				   "most",
+				   SETTINGS_STDIO_MAX);
 	for (size_t i = 0; from->stdio != NULL && i < from->stdio_count; i++)
 		if (from->stdio[i] == MUSTER_STDIO_CHANNEL)
 			channels++;
@@ -50,12 +56,6 @@ static int check_stdio(const struct muster_settings *from,
 				   "channel (it needs exactly one "
 				   "MUSTER_STDIO_CHANNEL)",
 				   channels);
-	if (from->stdio_count > SETTINGS_STDIO_MAX ||
-	    from->descriptor_count > SETTINGS_STDIO_MAX)
-		return problem_set(problem, -EINVAL, "SETTINGS_INVALID",
-				   "a worker can be given %d descriptors at "
-				   "most",
-				   SETTINGS_STDIO_MAX);
 	return 0;
 }
 

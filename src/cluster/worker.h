@@ -44,7 +44,7 @@ struct muster_worker {
 	bool is_connected;
 	bool is_dead;
 	bool is_voluntary;
-	bool was_asked;        /* to leave */
+	bool was_asked; /* to leave */
 	bool was_told_at_once;
 	bool finishes_nothing; /* asked to go at once */
 	bool said_hello;
