@@ -118,6 +118,8 @@ static int tear_down(void **state)
 	fixture_stop(group->primary, SIGKILL);
 	char *command = mem_format("rm -rf %s", f->directory);
 
+	/* NOLINTNEXTLINE(cert-env33-c): the words are ours alone */
+
 	MUST(system(command) == 0);
 	free(command);
 	while (f->replies != NULL) {
