@@ -245,6 +245,11 @@ static void start_cluster(void)
 	cluster.is_up = true;
 }
 
+uint16_t fixture_cluster_port(size_t node)
+{
+	return cluster.ports[node];
+}
+
 static void use_cluster(struct fixture *fixture)
 {
 	if (!cluster.is_up)
