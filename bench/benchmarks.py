@@ -411,18 +411,19 @@ def reload(run):
         return
     reloads = 10
 
-    def wait_muster(running, _):
-        for _ in range(2):
-            running.next_of("exit")
-
-    def wait_nginx(running, before):
+    def reload_once(running):
+        before = set(running.workers())
         deadline = time.monotonic() + 10
-        while set(running.workers()) & set(before):
+        os.kill(running.pid, signal.SIGHUP)
+        while before & set(running.workers()):
             if time.monotonic() > deadline:
                 raise Failure("the old workers are still there after 10 s")
             time.sleep(0.01)
+        if len(running.workers()) != len(before):
+            raise Failure("there are not as many workers as before")
+        time.sleep(0.2)
 
-    def under_load(running, keep, wait):
+    def under_load(running, keep):
         """wrk for the load, conns for the judgement, both until told to end"""
         loads = [
             wrk_command(running.port, 600, connections=48, close=not keep),
@@ -443,14 +444,8 @@ def reload(run):
         ]
         try:
             time.sleep(0.5)
-            for number in range(reloads):
-                before = running.workers()
-                os.kill(running.pid, signal.SIGHUP)
-                try:
-                    wait(running, before)
-                except Failure as failure:
-                    raise Failure(f"reload {number + 1}: {failure}") from failure
-                time.sleep(0.2)
+            for _ in range(reloads):
+                reload_once(running)
             for client in clients:
                 client.send_signal(signal.SIGINT)
             outputs = [client.communicate(timeout=15)[0] for client in clients]
@@ -462,10 +457,9 @@ def reload(run):
         return wrk_result(outputs[0]), json.loads(outputs[1])
 
     def measure(server):
-        wait = wait_muster if server.announces else wait_nginx
         start = time.monotonic()
         with server.start(run) as running:
-            results = under_load(running, server.keep, wait)
+            results = under_load(running, server.keep)
         failures = collections.Counter()
         for result in results:
             failures.update(result["failures"])
@@ -551,3 +545,61 @@ def memory(run):
         ("start_ms", "start to first answer, ms", 20),
     ):
         run.report.goal(f"muster: {text}", samples.median("muster", key), "≤", goal)
+
+
+# ---- Fibers ------------------------------------------------------------------------------------
+
+
+FIBER_MODES = {  # the program's mode: what it is, and ucontext's mode
+    "bare": ("to another stack and back, nothing else", "bare"),
+    "switch": ("resume and park", None),
+    "many": ("resume and park, 10,000 in turn", None),
+    "start": ("start and end, without a wait", "start"),
+}
+
+
+@benchmark("what straight-line code costs: switches, short fibers, parked fibers")
+def fiber(run):
+    program = run.program("fiber")
+    if not program:
+        return
+
+    def number_of(command):
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=run.seconds + 30
+        )
+        words = done.stdout.split()
+        if done.returncode != 0 or words[:1] != ["done"]:
+            raise Failure(done.stderr.strip() or f"exit code {done.returncode}")
+        return float(words[2]) / int(words[1])
+
+    def measure(one):
+        return {"each": number_of(one.command)}
+
+    run.report.columns("CPU ns")
+    samples = {}
+    for mode, (text, peer_mode) in FIBER_MODES.items():
+        subjects = [Program("muster", [program, mode, str(run.seconds)])]
+        if peer_mode:
+            command = [program, peer_mode, str(run.seconds), "ucontext"]
+            subjects.append(Program("ucontext", command))
+        run.report.heading(text)
+        samples[mode] = interleave(run, subjects, measure)
+        for name in samples[mode].rounds:
+            each = samples[mode].median(name, "each")
+            run.report.row(name, each and each * 1e9)
+
+    def ns(mode, share=1):
+        each = samples[mode].median("muster", "each")
+        return each and each * 1e9 / share
+
+    run.report.goal("a bare switch, ns", ns("bare", 2), "≤", 10)
+    run.report.goal("a switch within resume and park, ns", ns("switch", 2), "≤", 10)
+    run.report.goal("start and end, ns", ns("start"), "≤", 60)
+    for mode in ("bare", "start"):
+        run.report.ratio(
+            f"{FIBER_MODES[mode][0]}, ucontext / muster",
+            samples[mode].ratio("ucontext", "muster", "each"),
+        )
+    parked = number_of([program, "memory", "1"]) / 1024
+    run.report.goal("a parked fiber, KiB resident", parked, "≤", 8)

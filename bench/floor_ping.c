@@ -66,6 +66,9 @@ static void measure(int epoll, int fd, double seconds)
 		}
 	} while (elapsed < seconds);
 	printf("done %lu %.6f\n", count, elapsed);
+	fflush(stdout);
+	while (getchar() != EOF)
+		;
 }
 
 int main(int argc, char **argv)

@@ -142,7 +142,7 @@ class Running:
             self.process = subprocess.Popen(
                 command,
                 env={**os.environ, **(env or {})},
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,
@@ -154,6 +154,7 @@ class Running:
 
     def __exit__(self, *_):
         members = tree(self.pid)
+        self.process.stdin.close()
         send_signal(self.pid, signal.SIGTERM)
         try:
             self.process.wait(STOP_SECONDS)
@@ -340,9 +341,12 @@ def conns(run, mode, port, **options):
 def with_cost(running, load):
     """The load's result, with the server's CPU time per request, and which
     share of the machine others used meanwhile."""
+    members = set(tree(running.pid))
     server, clients = cpu_ns(running.pid), clients_cpu_ns()
     machine, start = machine_busy_ns(), time.monotonic()
     result = load()
+    if set(tree(running.pid)) != members:
+        raise Failure(f"a process of it has ended meanwhile{running.complaint()}")
     spent = cpu_ns(running.pid) - server
     ours = spent + clients_cpu_ns() - clients
     room = (time.monotonic() - start) * 1e9 * os.cpu_count()

@@ -9,7 +9,8 @@
  * worker, which closes it.
  *
  * Bytes, or JSON values of the same length. Whoever receives counts; half a
- * second is not counted. Says "start" and then "done COUNT SECONDS".
+ * second is not counted. Says "start" and then "done COUNT SECONDS", and waits
+ * for the end of its input, so that what it cost can be looked at.
  */
 #include <err.h>
 #include <errno.h>
@@ -68,6 +69,8 @@ static void on_measured(struct muster_timer *timer, void *arg)
 	printf("done %llu %.6f\n", (unsigned long long)received,
 	       (double)(now_ns() - started_ns) / 1e9);
 	fflush(stdout);
+	while (getchar() != EOF)
+		;
 	if (muster_is_primary(cluster))
 		muster_cluster_stop(cluster, 0);
 	else

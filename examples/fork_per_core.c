@@ -14,12 +14,15 @@
 
 #include <muster/cluster.h>
 
+#define CANNOT_LISTEN 2 /* exit code: another worker could not either */
+
 static void on_exit_of(struct muster_worker *worker, int code, int signal,
 		       void *arg)
 {
 	struct muster_cluster *cluster = arg;
 
-	if (code == 0 || muster_worker_exited_after_disconnect(worker))
+	if (code == 0 || code == CANNOT_LISTEN ||
+	    muster_worker_exited_after_disconnect(worker))
 		return;
 	printf("Worker %d crashed (%s), starting a new one\n",
 	       muster_worker_id(worker), muster_exit_text(code, signal));
@@ -45,6 +48,15 @@ static void die(struct muster_timer *timer, void *arg)
 	(void)timer;
 	(void)arg;
 	exit(1);
+}
+
+/* Told to go, and finished: nothing to die for any more. */
+static void on_disconnect(struct muster_worker *self, void *arg)
+{
+	struct muster_timer *death = arg;
+
+	(void)self;
+	muster_timer_stop(death);
 }
 
 static uint64_t random_below(uint64_t limit)
@@ -73,11 +85,13 @@ int main(int argc, char **argv)
 	} else {
 		if (muster_http_listen(cluster, port, answer, NULL) < 0) {
 			fprintf(stderr, "%s\n", muster_problem_text(cluster));
-			return 1;
+			return CANNOT_LISTEN;
 		}
 		printf("Worker running on pid: %d\n", (int)getpid());
-		muster_timer_start(cluster, random_below(life_ms) + 1, 0, die,
-				   NULL);
+		muster_on_disconnect(
+			cluster, on_disconnect,
+			muster_timer_start(cluster, random_below(life_ms) + 1,
+					   0, die, NULL));
 	}
 	return muster_cluster_run(cluster);
 }

@@ -9,6 +9,8 @@
 
 #include <muster/cluster.h>
 
+#define CANNOT_LISTEN 2 /* exit code: another worker could not either */
+
 static const char page[] = "<h1>Hi 👋</h1>";
 
 static void on_exit_of(struct muster_worker *worker, int code, int signal,
@@ -18,7 +20,8 @@ static void on_exit_of(struct muster_worker *worker, int code, int signal,
 
 	printf("process %d stopped: %s\n", (int)muster_worker_pid(worker),
 	       muster_exit_text(code, signal));
-	if (!muster_worker_exited_after_disconnect(worker))
+	if (code != CANNOT_LISTEN &&
+	    !muster_worker_exited_after_disconnect(worker))
 		muster_fork(cluster, NULL, NULL);
 }
 
@@ -45,7 +48,7 @@ int main(int argc, char **argv)
 	} else {
 		if (muster_http_listen(cluster, port, answer, NULL) < 0) {
 			fprintf(stderr, "%s\n", muster_problem_text(cluster));
-			return 1;
+			return CANNOT_LISTEN;
 		}
 		printf("Listening\n");
 	}

@@ -6,6 +6,7 @@
  * PORT, WORKERS and STORE in the environment do the same. Nothing in here
  * keeps anything, so any store will do.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,7 +18,8 @@
 
 #include <muster/cluster.h>
 
-#define SLEEP_MAX_MS 60000
+#define SLEEP_MAX_MS  60000
+#define CANNOT_LISTEN 3 /* exit code of a worker */
 
 struct api {
 	struct muster_cluster *cluster;
@@ -198,6 +200,18 @@ static void on_listening(struct muster_worker *worker,
 	       address->port, (int)getpid(), (int)getpid());
 }
 
+/* Where no worker can listen the next one cannot either. */
+static void on_exit_of(struct muster_worker *worker, int code, int signal,
+		       void *arg)
+{
+	struct api *api = arg;
+
+	(void)worker;
+	(void)signal;
+	if (code == CANNOT_LISTEN && !api->is_announced)
+		muster_cluster_stop(api->cluster, 1);
+}
+
 /* ---- The beginning --------------------------------------------------------
  */
 
@@ -212,9 +226,13 @@ static int usage(void)
 /* 0 where it is neither a number nor "max". */
 static int read_workers(const char *text)
 {
+	char *end = NULL;
+	long workers = strtol(text, &end, 10);
+
 	if (strcmp(text, "max") == 0)
 		return MUSTER_PER_CORE;
-	return (int)strtol(text, NULL, 10);
+	return *end == '\0' && workers > 0 && workers <= 1024 ? (int)workers
+							      : 0;
 }
 
 static enum muster_schedule read_schedule(const char *text)
@@ -275,10 +293,15 @@ int main(int argc, char **argv)
 		return 1;
 	if (muster_is_primary(api.cluster)) {
 		muster_on_listening(api.cluster, on_listening, &api);
-	} else if (muster_http_listen(api.cluster, api.port, on_request, &api) <
-		   0) {
+		muster_on_exit(api.cluster, on_exit_of, &api);
+		return muster_cluster_run(api.cluster);
+	}
+
+	int error = muster_http_listen(api.cluster, api.port, on_request, &api);
+
+	if (error < 0 && error != -EPIPE) { /* EPIPE: it was told to go */
 		fprintf(stderr, "api: %s\n", muster_problem_text(api.cluster));
-		return 1;
+		return CANNOT_LISTEN;
 	}
 	return muster_cluster_run(api.cluster);
 }

@@ -66,7 +66,6 @@ enum muster_answer {
 	MUSTER_OK = 0,
 	MUSTER_BUSY =
 		1, /* done, but the other side is slow: wait for on_drain */
-	MUSTER_NOT_FOUND = 2,
 };
 
 /* Who gets the next connection. */
@@ -130,9 +129,9 @@ struct muster_options {
 	uint32_t hang_ms;       /* silent for so long is ended; 30,000 */
 	bool no_hang_check;
 
-	uint32_t backoff_ms;        /* before a worker that died young; 100 */
-	uint32_t backoff_max_ms;    /* doubled up to, with jitter; 15,000 */
-	uint32_t failures_max; /* of one slot, young, within the window; 8 */
+	uint32_t backoff_ms;     /* before a worker that died young; 100 */
+	uint32_t backoff_max_ms; /* doubled up to, with jitter; 15,000 */
+	uint32_t failures_max;   /* of one slot, young, within the window; 8 */
 	uint32_t failure_window_ms; /* 60,000; then the pool reports failure */
 
 	uint32_t max_surge;       /* reload: how many above the number; 1 */
@@ -146,8 +145,9 @@ struct muster_options {
  * Opens the cluster and finds out which role this process has: it is a worker
  * where a primary started it (MUSTER_CHANNEL_FD is set, and is removed from
  * the environment), else a primary. `argv` is what workers are started with
- * again. NULL options are all defaults. A worker takes from `options` what
- * concerns workers and ignores the rest.
+ * again; it is read at the first setup or fork, and must last until then. NULL
+ * options are all defaults. A worker takes from `options` what concerns workers
+ * and ignores the rest.
  *
  * NULL with errno set where the channel cannot be used: EPROTO, the primary
  * speaks another version; ETIMEDOUT, it does not speak. A line on stderr says
@@ -376,7 +376,7 @@ MUSTER_PUBLIC int64_t muster_message_int(struct muster_message *message,
  */
 
 struct muster_address {
-	const char *url;  /* as it was asked for */
+	const char *url;  /* "tcp://127.0.0.1:8000", the real port */
 	const char *host; /* numeric; the path of a unix socket */
 	int port;         /* the real one; 0 for a unix socket */
 	int type;         /* 4, 6; -1: unix; 14, 16: UDP over IPv4, IPv6 */
@@ -399,58 +399,60 @@ typedef void (*muster_error_fn)(struct muster_worker *worker, int code,
 typedef void (*muster_output_fn)(struct muster_worker *worker, int descriptor,
 				 const char *bytes, size_t length, void *arg);
 
-MUSTER_PUBLIC void muster_on_setup(struct muster_cluster *, muster_setup_fn,
-				   void *arg);
-MUSTER_PUBLIC void muster_on_fork(struct muster_cluster *, muster_worker_fn,
-				  void *arg);
-MUSTER_PUBLIC void muster_on_online(struct muster_cluster *, muster_worker_fn,
-				    void *arg);
-MUSTER_PUBLIC void muster_on_listening(struct muster_cluster *,
-				       muster_listening_fn, void *arg);
-MUSTER_PUBLIC void muster_on_ready(struct muster_cluster *, muster_worker_fn,
-				   void *arg);
-MUSTER_PUBLIC void muster_on_message(struct muster_cluster *, muster_message_fn,
-				     void *arg);
-MUSTER_PUBLIC void muster_on_drain(struct muster_cluster *, muster_worker_fn,
-				   void *arg);
-MUSTER_PUBLIC void muster_on_disconnect(struct muster_cluster *,
-					muster_worker_fn, void *arg);
+MUSTER_PUBLIC void muster_on_setup(struct muster_cluster *cluster,
+				   muster_setup_fn fn, void *arg);
+MUSTER_PUBLIC void muster_on_fork(struct muster_cluster *cluster,
+				  muster_worker_fn fn, void *arg);
+MUSTER_PUBLIC void muster_on_online(struct muster_cluster *cluster,
+				    muster_worker_fn fn, void *arg);
+MUSTER_PUBLIC void muster_on_listening(struct muster_cluster *cluster,
+				       muster_listening_fn fn, void *arg);
+MUSTER_PUBLIC void muster_on_ready(struct muster_cluster *cluster,
+				   muster_worker_fn fn, void *arg);
+MUSTER_PUBLIC void muster_on_message(struct muster_cluster *cluster,
+				     muster_message_fn fn, void *arg);
+MUSTER_PUBLIC void muster_on_drain(struct muster_cluster *cluster,
+				   muster_worker_fn fn, void *arg);
+MUSTER_PUBLIC void muster_on_disconnect(struct muster_cluster *cluster,
+					muster_worker_fn fn, void *arg);
 /* Exactly one of code and signal is set: signal is 0 after a normal exit, code
  * is -1 after a signal. */
-MUSTER_PUBLIC void muster_on_exit(struct muster_cluster *, muster_exit_fn,
-				  void *arg);
-/* A worker that broke the protocol of the channel, or could not be started by
- * the pool; with no callback it is logged. */
-MUSTER_PUBLIC void muster_on_error(struct muster_cluster *, muster_error_fn,
-				   void *arg);
+MUSTER_PUBLIC void muster_on_exit(struct muster_cluster *cluster,
+				  muster_exit_fn fn, void *arg);
+/* A worker that broke the protocol of the channel or hangs, or one that the
+ * pool could not start (then `worker` is NULL, and only callbacks of the
+ * cluster are told); with no callback it is logged. */
+MUSTER_PUBLIC void muster_on_error(struct muster_cluster *cluster,
+				   muster_error_fn fn, void *arg);
 /* Output of a `silent` worker or of a pipe; length 0 is the end. With no
  * callback it is read and dropped. */
-MUSTER_PUBLIC void muster_on_output(struct muster_cluster *, muster_output_fn,
-				    void *arg);
+MUSTER_PUBLIC void muster_on_output(struct muster_cluster *cluster,
+				    muster_output_fn fn, void *arg);
 /* The pool gave up: failures_max workers died young within the window. With no
  * callback the cluster disconnects and run returns 1. */
-MUSTER_PUBLIC void muster_on_failure(struct muster_cluster *, muster_done_fn,
-				     void *arg);
+MUSTER_PUBLIC void muster_on_failure(struct muster_cluster *cluster,
+				     muster_done_fn fn, void *arg);
 
 /* The same for one worker. */
-MUSTER_PUBLIC void muster_worker_on_online(struct muster_worker *,
-					   muster_worker_fn, void *arg);
-MUSTER_PUBLIC void muster_worker_on_listening(struct muster_worker *,
-					      muster_listening_fn, void *arg);
-MUSTER_PUBLIC void muster_worker_on_ready(struct muster_worker *,
-					  muster_worker_fn, void *arg);
-MUSTER_PUBLIC void muster_worker_on_message(struct muster_worker *,
-					    muster_message_fn, void *arg);
-MUSTER_PUBLIC void muster_worker_on_drain(struct muster_worker *,
-					  muster_worker_fn, void *arg);
-MUSTER_PUBLIC void muster_worker_on_disconnect(struct muster_worker *,
-					       muster_worker_fn, void *arg);
-MUSTER_PUBLIC void muster_worker_on_exit(struct muster_worker *, muster_exit_fn,
-					 void *arg);
-MUSTER_PUBLIC void muster_worker_on_error(struct muster_worker *,
-					  muster_error_fn, void *arg);
-MUSTER_PUBLIC void muster_worker_on_output(struct muster_worker *,
-					   muster_output_fn, void *arg);
+MUSTER_PUBLIC void muster_worker_on_online(struct muster_worker *worker,
+					   muster_worker_fn fn, void *arg);
+MUSTER_PUBLIC void muster_worker_on_listening(struct muster_worker *worker,
+					      muster_listening_fn fn,
+					      void *arg);
+MUSTER_PUBLIC void muster_worker_on_ready(struct muster_worker *worker,
+					  muster_worker_fn fn, void *arg);
+MUSTER_PUBLIC void muster_worker_on_message(struct muster_worker *worker,
+					    muster_message_fn fn, void *arg);
+MUSTER_PUBLIC void muster_worker_on_drain(struct muster_worker *worker,
+					  muster_worker_fn fn, void *arg);
+MUSTER_PUBLIC void muster_worker_on_disconnect(struct muster_worker *worker,
+					       muster_worker_fn fn, void *arg);
+MUSTER_PUBLIC void muster_worker_on_exit(struct muster_worker *worker,
+					 muster_exit_fn fn, void *arg);
+MUSTER_PUBLIC void muster_worker_on_error(struct muster_worker *worker,
+					  muster_error_fn fn, void *arg);
+MUSTER_PUBLIC void muster_worker_on_output(struct muster_worker *worker,
+					   muster_output_fn fn, void *arg);
 
 /* ---- Listening ---------------------------------------------------------- */
 
@@ -554,6 +556,9 @@ MUSTER_PUBLIC struct muster_timer *
 muster_timer_start(struct muster_cluster *cluster, uint64_t delay_ms,
 		   uint64_t repeat_ms, muster_timer_fn fn, void *arg);
 MUSTER_PUBLIC void muster_timer_stop(struct muster_timer *timer);
+/* An unreferenced timer does not keep muster_cluster_run() going, nor a worker
+ * that was told to go. */
+MUSTER_PUBLIC void muster_timer_unref(struct muster_timer *timer);
 
 /* "0.1.0" */
 MUSTER_PUBLIC const char *muster_version(void);

@@ -80,15 +80,18 @@ MUSTER_PUBLIC const char *muster_http_method(const struct muster_http *http);
 MUSTER_PUBLIC const char *muster_http_path(const struct muster_http *http);
 /* As sent, after the "?"; "" where there is none. */
 MUSTER_PUBLIC const char *muster_http_query(const struct muster_http *http);
-/* One parameter of the query, percent-decoded; NULL where there is none. */
+/* One parameter of the query, the first of that name, percent-decoded; NULL
+ * where there is none. A "%" that begins no escape, and "%00", stay as sent. */
 MUSTER_PUBLIC const char *muster_http_parameter(struct muster_http *http,
 						const char *name);
 /* A header's value, the first of that name, in any case; NULL. */
 MUSTER_PUBLIC const char *muster_http_header(const struct muster_http *http,
 					     const char *name);
+/* Followed by a NUL that does not count. */
 MUSTER_PUBLIC const void *muster_http_body(const struct muster_http *http,
 					   size_t *length);
-/* Numeric; "" for a unix socket. */
+/* Numeric; "" for a unix socket, or where the client had left before this was
+ * first asked. */
 MUSTER_PUBLIC const char *muster_http_client(const struct muster_http *http);
 
 /* Adds a header to the reply. -EINVAL: a name or value that HTTP does not
@@ -98,7 +101,8 @@ muster_http_set_header(struct muster_http *http, const char *name,
 		       const char *value);
 
 /* Replies and is done with the request. Status 200 to 599; the body is copied.
- * `type` may be NULL where there is no body. */
+ * `type` may be NULL where there is no body. Another status, or a type that is
+ * no header's value, is replied to with 500. */
 MUSTER_PUBLIC void muster_http_reply(struct muster_http *http, int status,
 				     const char *type, const void *body,
 				     size_t length);

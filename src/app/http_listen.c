@@ -77,9 +77,9 @@ static struct service *service_new(struct muster_cluster *cluster,
 		.arg = options->arg,
 		.limits = options->limits,
 		.server = options->server,
-		.drain_idle_ms = cluster->self != NULL ?
-					 self_drain_idle_ms(cluster->self) :
-					 cluster->options.drain_idle_ms,
+		.drain_idle_ms = cluster->self != NULL
+					 ? self_drain_idle_ms(cluster->self)
+					 : cluster->options.drain_idle_ms,
 	};
 
 	service->cluster = cluster;
@@ -175,8 +175,7 @@ static bool is_same(const struct muster_http_options *one,
 static struct service *find_service(struct muster_cluster *cluster,
 				    const struct muster_http_options *options)
 {
-	LIST_EACH(&cluster->parts, link)
-	{
+	LIST_EACH (&cluster->parts, link) {
 		struct cluster_part *part =
 			LIST_ENTRY(link, struct cluster_part, link);
 		struct service *service =
@@ -207,7 +206,7 @@ int muster_http_serve(struct muster_cluster *cluster, int descriptor,
 
 	*brought = (struct brought){ cluster, descriptor };
 	cluster_hold(cluster);
-	http_server_take(find_service(cluster, options)->server, descriptor,
-			 on_brought_closed, brought);
+	http_server_take_later(find_service(cluster, options)->server,
+			       descriptor, on_brought_closed, brought);
 	return 0;
 }

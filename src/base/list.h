@@ -52,7 +52,6 @@ static inline void list_remove(struct list *link)
 }
 
 /* NULL where the list is empty. */
-static inline struct list *list_first(const struct list *list)
-{
-	return list->next == list ? NULL : list->next;
-}
+struct list *list_first(const struct list *list);
+/* The same, and removes it. */
+struct list *list_take_first(struct list *list);

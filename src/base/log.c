@@ -41,6 +41,15 @@ static size_t put_head(char *line, const struct log *log, enum log_level level)
 	return used < LINE_BYTES / 2 ? used : LINE_BYTES / 2;
 }
 
+/* A path or a name that came from outside must not look like another event, or
+ * speak to the terminal. */
+static void hide_controls(char *line, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
+			line[i] = '?';
+}
+
 void log_write(const struct log *log, enum log_level level, const char *format,
 	       ...)
 {
@@ -59,6 +68,7 @@ void log_write(const struct log *log, enum log_level level, const char *format,
 	used += (size_t)more;
 	if (used >= LINE_BYTES)
 		used = LINE_BYTES - 1;
+	hide_controls(line, used);
 	line[used++] = '\n';
 	/* A log that cannot be written has nowhere to complain. */
 	DISCARD(write(STDERR_FILENO, line, used));

@@ -7,9 +7,10 @@
 
 #include "cli/nearest.h"
 
-struct arguments arguments_of(const struct command *command, char **words)
+struct arguments arguments_of(const struct command *command,
+			      const char *const *words)
 {
-	char **end = words;
+	const char *const *end = words;
 
 	while (*end != NULL)
 		end++;

@@ -24,14 +24,16 @@ enum arguments_answer {
 
 struct arguments {
 	const struct command *command;
-	char **words; /* after the command's name, ended by NULL */
+	const char *const *words; /* after the command's name, ended by NULL */
 	const char *value;
-	char **rest; /* after "--", ended by NULL; empty before the end */
+	const char *const
+		*rest; /* after "--", ended by NULL; empty before the end */
 	char problem[256];
 };
 
 /* `words` must stay. */
-struct arguments arguments_of(const struct command *command, char **words);
+struct arguments arguments_of(const struct command *command,
+			      const char *const *words);
 
 /* The index of the next option in the table, or an answer above. */
 int arguments_next(struct arguments *arguments);

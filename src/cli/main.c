@@ -35,7 +35,8 @@ int main(int argc, char **argv)
 	if (command == NULL)
 		return command_unknown(argv[1]);
 
-	struct arguments arguments = arguments_of(command, argv + 2);
+	struct arguments arguments =
+		arguments_of(command, (const char *const *)argv + 2);
 
 	if (arguments_ask_for_help(arguments)) {
 		help_print_command(stdout, command);

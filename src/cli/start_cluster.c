@@ -55,7 +55,7 @@ static const struct command_option options[OPTIONS + 1] = {
 	[MIN_UPTIME] = { 0, "min-uptime", NULL, "TIME",
 			 "gone sooner is a failed start (1s)" },
 	[MAX_RESTARTS] = { 0, "max-restarts", NULL, "N",
-			   "failed starts in a minute, then give up (16)" },
+			   "failed starts of one in a minute, then stop (8)" },
 	[RUN_AS_USER] = { 0, "uid", NULL, "USER",
 			  "who workers run as; needs root" },
 	[RUN_AS_GROUP] = { 0, "gid", NULL, "GROUP", "the same for the group" },
@@ -254,7 +254,7 @@ static int read_request(struct arguments *arguments, struct request *request)
 		if (code != COMMAND_DONE)
 			return code;
 	}
-	request->cluster.settings.args = (const char *const *)arguments->rest;
+	request->cluster.settings.args = arguments->rest;
 	return COMMAND_DONE;
 }
 
@@ -349,15 +349,16 @@ static int start(struct request *request)
 	char *argv[] = { path, NULL };
 	struct muster_cluster *cluster =
 		muster_cluster_open(1, argv, cluster_options);
+	int code = COMMAND_FAILED;
 
+	if (cluster != NULL && muster_is_worker(cluster))
+		command_failed("this is a worker of another cluster (unset "
+			       "MUSTER_CHANNEL_FD to start a cluster within "
+			       "it)");
+	else if (cluster != NULL && muster_cluster_run(cluster) == 0)
+		code = COMMAND_DONE;
 	free(path);
-	if (cluster == NULL)
-		return COMMAND_FAILED;
-	if (muster_is_worker(cluster))
-		return command_failed("this is a worker of another cluster "
-				      "(unset MUSTER_CHANNEL_FD to start a "
-				      "cluster within it)");
-	return muster_cluster_run(cluster) == 0 ? COMMAND_DONE : COMMAND_FAILED;
+	return code;
 }
 
 static int run(struct arguments *arguments)

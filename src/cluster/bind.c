@@ -271,7 +271,7 @@ static int open_inherited(const struct address *address,
 	}
 	/* Flags are those of the open file description: everyone's. */
 	DISCARD(fcntl(copy, F_SETFL, fcntl(copy, F_GETFL) | O_NONBLOCK));
-	*bound = (struct bound){ .descriptor = copy };
+	*bound = (struct bound){ .descriptor = copy, .is_inherited = true };
 	describe(bound);
 	return 0;
 }
@@ -394,8 +394,22 @@ int bind_open(const struct address *address, const struct bind_options *options,
 	return 0;
 }
 
+void bind_write_url(const struct bound *bound, char url[BOUND_URL_BYTES])
+{
+	bool is_udp = bound->type == BOUND_UDP4 || bound->type == BOUND_UDP6;
+	bool is_v6 = bound->type == BOUND_TCP6 || bound->type == BOUND_UDP6;
+
+	if (bound->type == BOUND_UNIX)
+		snprintf(url, BOUND_URL_BYTES, "unix:%s", bound->host);
+	else
+		snprintf(url, BOUND_URL_BYTES, "%s://%s%s%s:%u",
+			 is_udp ? "udp" : "tcp", is_v6 ? "[" : "", bound->host,
+			 is_v6 ? "]" : "", bound->port);
+}
+
 void bind_unlink(const struct bound *bound)
 {
-	if (bound->type == BOUND_UNIX && bound->host[0] == '/')
+	if (bound->type == BOUND_UNIX && bound->host[0] == '/' &&
+	    !bound->is_inherited)
 		unlink(bound->host);
 }

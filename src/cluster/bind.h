@@ -34,6 +34,7 @@ struct bound {
 	enum bound_type type;
 	char host[ADDRESS_HOST_BYTES]; /* numeric; the path */
 	uint16_t port;                 /* the real one */
+	bool is_inherited; /* its file, if any, is somebody else\'s */
 };
 
 /*
@@ -52,6 +53,10 @@ bind_open(const struct address *address, const struct bind_options *options,
 
 /* Raises the backlog of one that listens. */
 void bind_set_backlog(int descriptor, int backlog);
+
+/* "tcp://127.0.0.1:8000", "udp://[::1]:53", "unix:/run/x". */
+#define BOUND_URL_BYTES (ADDRESS_HOST_BYTES + 16)
+void bind_write_url(const struct bound *bound, char url[BOUND_URL_BYTES]);
 
 /* Removes the file of a unix socket. */
 void bind_unlink(const struct bound *bound);

@@ -12,7 +12,7 @@
 #include "loop/fdstream.h"
 
 /* Descriptors that came before their frame has; more is an attack. */
-#define WAITING_DESCRIPTORS_MAX (2 * FDSTREAM_BATCH)
+#define WAITING_DESCRIPTORS_MAX ((size_t)2 * FDSTREAM_BATCH)
 
 /* A message that came while another one was awaited. */
 struct kept {
@@ -37,9 +37,10 @@ struct channel {
 	struct loop_task replay; /* hands out what was kept */
 	bool is_busy;            /* the sender was told so */
 	bool is_closed;
-	bool is_parsing; /* the memory must outlive a close in a callback */
+	bool is_in_use; /* the memory must outlive a close in a callback */
 	bool has_ended;
-	enum message_type awaited; /* 0: none */
+	bool is_awaiting;          /* the rest is kept, until that returns */
+	enum message_type awaited; /* 0: it has come, or none is */
 	channel_handle_fn on_awaited;
 	const struct channel_events *events;
 	void *owner;
@@ -49,6 +50,26 @@ static void free_memory(struct channel *channel)
 {
 	buffer_fini(&channel->in);
 	free(channel);
+}
+
+/* Callbacks may close the channel from here on, and nest. */
+static bool begin_use(struct channel *channel)
+{
+	bool was_in_use = channel->is_in_use;
+
+	channel->is_in_use = true;
+	return was_in_use;
+}
+
+/* False: it was closed meanwhile, and the memory may be gone. */
+static bool end_use(struct channel *channel, bool was_in_use)
+{
+	bool is_open = !channel->is_closed;
+
+	channel->is_in_use = was_in_use;
+	if (!is_open && !was_in_use)
+		free_memory(channel);
+	return is_open;
 }
 
 static void close_descriptors(struct channel_descriptors *descriptors)
@@ -97,8 +118,17 @@ static void refuse(struct channel *channel, const struct frame *frame,
 }
 
 static void keep(struct channel *channel, const struct frame *frame,
-		 const struct channel_descriptors *descriptors)
+		 struct channel_descriptors *descriptors)
 {
+	struct message message;
+	int error = message_decode(frame, &message);
+
+	if (error < 0) {
+		/* Whoever waits is told now, not by the deadline. */
+		close_descriptors(descriptors);
+		refuse(channel, frame, error);
+		return;
+	}
 	struct kept *kept = mem_alloc(sizeof(*kept) + frame->length);
 
 	memset(&kept->link, 0, sizeof(kept->link));
@@ -121,7 +151,8 @@ static void hand_out(struct channel *channel, const struct frame *frame,
 		refuse(channel, frame, error);
 	} else if (message.type == channel->awaited) {
 		channel->awaited = 0;
-		channel->on_awaited(channel->owner, &message, descriptors);
+		if (!channel->on_awaited(channel->owner, &message, descriptors))
+			channel->awaited = message.type;
 	} else {
 		channel->events->on_message(channel->owner, &message,
 					    descriptors);
@@ -142,8 +173,8 @@ static bool take_frame(struct channel *channel, const struct frame *frame)
 	while (descriptors.count < frame->descriptors)
 		descriptors.list[descriptors.count++] =
 			fdstream_take_descriptor(channel->stream);
-	bool is_late = channel->awaited != 0 ? frame->type != channel->awaited
-					     : !list_is_empty(&channel->kept);
+	bool is_late = channel->is_awaiting ? frame->type != channel->awaited
+					    : !list_is_empty(&channel->kept);
 
 	if (is_late)
 		keep(channel, frame, &descriptors);
@@ -232,18 +263,12 @@ static void leave_rest(struct channel *channel)
 static void on_bytes(void *owner, const uint8_t *bytes, size_t length)
 {
 	struct channel *channel = owner;
-	bool was_parsing = channel->is_parsing;
+	bool was_in_use = begin_use(channel);
 
-	channel->is_parsing = true;
 	parse(channel, bytes, length);
-	channel->is_parsing = was_parsing;
-	if (channel->is_closed) {
-		if (!was_parsing)
-			free_memory(channel);
-		return;
-	}
-	if (fdstream_descriptor_count(channel->stream) >
-	    WAITING_DESCRIPTORS_MAX)
+	if (end_use(channel, was_in_use) &&
+	    fdstream_descriptor_count(channel->stream) >
+		    WAITING_DESCRIPTORS_MAX)
 		refuse(channel, &(struct frame){ 0 }, -EMFILE);
 }
 
@@ -252,18 +277,16 @@ static void run_replay(struct loop_task *task)
 	struct channel *channel = LIST_ENTRY(task, struct channel, replay);
 	struct list *link;
 
-	channel->is_parsing = true;
+	bool was_in_use = begin_use(channel);
+
 	while (!channel->is_closed &&
-	       (link = list_first(&channel->kept)) != NULL) {
+	       (link = list_take_first(&channel->kept)) != NULL) {
 		struct kept *kept = LIST_ENTRY(link, struct kept, link);
 
-		list_remove(link);
 		hand_out(channel, &kept->frame, &kept->descriptors);
 		free(kept);
 	}
-	channel->is_parsing = false;
-	if (channel->is_closed)
-		free_memory(channel);
+	end_use(channel, was_in_use);
 }
 
 static void on_end(void *owner, int error)
@@ -271,7 +294,10 @@ static void on_end(void *owner, int error)
 	struct channel *channel = owner;
 	struct problem problem = { 0 };
 
-	if (error < 0 && error != -ECONNRESET && error != -EPIPE)
+	if (buffer_length(&channel->in) > 0)
+		problem_set(&problem, -EPROTO, "FRAME_CUT",
+			    "the channel ended in the middle of a frame");
+	else if (error < 0 && error != -ECONNRESET && error != -EPIPE)
 		problem_set(&problem, error, "CHANNEL_FAILED",
 			    "the channel failed: %s", strerror(-error));
 	end(channel, &problem);
@@ -281,10 +307,10 @@ static void on_drained(void *owner)
 {
 	struct channel *channel = owner;
 
-	if (!channel->is_busy)
-		return;
+	bool was_busy = channel->is_busy;
+
 	channel->is_busy = false;
-	channel->events->on_drained(channel->owner);
+	channel->events->on_drained(channel->owner, was_busy);
 }
 
 static const struct fdstream_events stream_events = {
@@ -320,14 +346,13 @@ void channel_close(struct channel *channel)
 	DISCARD(fdstream_flush(channel->stream)); /* may be gone */
 	fdstream_close(channel->stream);
 	loop_undefer(&channel->replay);
-	while ((link = list_first(&channel->kept)) != NULL) {
+	while ((link = list_take_first(&channel->kept)) != NULL) {
 		struct kept *kept = LIST_ENTRY(link, struct kept, link);
 
-		list_remove(link);
 		close_descriptors(&kept->descriptors);
 		free(kept);
 	}
-	if (!channel->is_parsing)
+	if (!channel->is_in_use)
 		free_memory(channel);
 }
 
@@ -372,7 +397,7 @@ int channel_send_content(struct channel *channel, const void *content,
 	int error = fdstream_flush(channel->stream);
 
 	if (error != -EAGAIN)
-		return error;
+		return 0; /* on_end tells whether it got lost */
 	if (fdstream_queued_bytes(channel->stream) <= CHANNEL_BUSY_BYTES)
 		return 0;
 	channel->is_busy = true;
@@ -404,42 +429,46 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-int channel_await(struct channel *channel, enum message_type type,
-		  int timeout_ms, channel_handle_fn handle)
+static int await(struct channel *channel, int64_t deadline)
 {
-	int64_t deadline = now_ms() + timeout_ms;
-
-	MUST(channel->awaited == 0 && !channel->is_closed);
-	channel->awaited = type;
-	channel->on_awaited = handle;
 	leave_rest(channel);
 	while (channel->awaited != 0) {
 		int64_t left = deadline - now_ms();
 		int error = -ETIMEDOUT;
 
-		DISCARD(fdstream_flush(channel->stream)); /* it waits, too */
 		if (channel->has_ended || channel->is_closed)
 			error = -EPIPE;
 		else if (left > 0)
 			error = fdstream_read_within(channel->stream,
 						     (int)left);
-		if (error < 0) {
-			channel->awaited = 0;
+		if (error < 0)
 			return error;
-		}
 	}
 	return 0;
 }
 
+int channel_await(struct channel *channel, enum message_type type,
+		  int timeout_ms, channel_handle_fn handle)
+{
+	MUST(!channel->is_awaiting && !channel->is_closed);
+	bool was_in_use = begin_use(channel);
+
+	channel->is_awaiting = true;
+	channel->awaited = type;
+	channel->on_awaited = handle;
+	int error = await(channel, now_ms() + timeout_ms);
+
+	channel->awaited = 0;
+	channel->is_awaiting = false;
+	end_use(channel, was_in_use);
+	return error;
+}
+
 void channel_drain(struct channel *channel)
 {
-	bool was_parsing = channel->is_parsing;
+	bool was_in_use = begin_use(channel);
 
-	channel->is_parsing = true;
-	while (!channel->is_closed && !channel->has_ended &&
-	       fdstream_read_now(channel->stream))
-		;
-	channel->is_parsing = was_parsing;
-	if (channel->is_closed && !was_parsing)
-		free_memory(channel);
+	if (!channel->is_closed && !channel->has_ended)
+		fdstream_read_arrived(channel->stream);
+	end_use(channel, was_in_use);
 }

@@ -18,7 +18,7 @@
 /* Past this much queued the sender is told to wait... */
 #define CHANNEL_BUSY_BYTES 131072
 /* ...and past this much it is refused. */
-#define CHANNEL_QUEUE_MAX (64u * 1024 * 1024)
+#define CHANNEL_QUEUE_MAX ((size_t)64 * 1024 * 1024)
 
 struct channel;
 
@@ -36,8 +36,8 @@ struct channel_events {
 	/* The other side is gone (problem->code 0: it closed; else an error
 	 * or a broken frame). At most once; the owner closes the channel. */
 	void (*on_end)(void *owner, const struct problem *problem);
-	/* After an answer of "busy": there is room again. */
-	void (*on_drained)(void *owner);
+	/* What had to wait has left; `was_busy`: a sender was told to wait. */
+	void (*on_drained)(void *owner, bool was_busy);
 };
 
 /* Takes `descriptor` over. Reads once it is started. */
@@ -56,7 +56,7 @@ void channel_send(struct channel *channel, const struct message *message,
 /*
  * Queues application content, with descriptors that it takes over (those of a
  * refused one stay the caller's). 1: done, but busy. -ENOBUFS: more than
- * CHANNEL_QUEUE_MAX wait.
+ * CHANNEL_QUEUE_MAX wait. That the other side is gone is told by on_end alone.
  */
 int channel_send_content(struct channel *channel, const void *content,
 			 size_t length, const int *descriptors, size_t count);
@@ -72,11 +72,12 @@ int channel_send_now(struct channel *channel, const void *frames, size_t length,
 		     const int *descriptors, size_t count);
 
 /*
- * Waits for a message of this type, up to the deadline; others are kept and
- * come by on_message afterwards, in order. `handle` is called with it, as
- * on_message would be. -ETIMEDOUT, -EPIPE.
+ * Waits for a message of this type, up to the deadline; others, before it and
+ * after it, are kept and come by on_message later, in order. `handle` is called
+ * with it, as on_message would be; false: it was another one, wait on. on_end
+ * may come meanwhile, and close the channel. -ETIMEDOUT, -EPIPE.
  */
-typedef void (*channel_handle_fn)(void *owner, const struct message *message,
+typedef bool (*channel_handle_fn)(void *owner, const struct message *message,
 				  struct channel_descriptors *descriptors);
 __attribute__((warn_unused_result)) int channel_await(struct channel *channel,
 						      enum message_type type,
@@ -84,5 +85,5 @@ __attribute__((warn_unused_result)) int channel_await(struct channel *channel,
 						      channel_handle_fn handle);
 
 /* Reads what is there, without waiting, up to the end: for a worker that has
- * exited. Calls back as usual. */
+ * exited. Calls back as usual. Ends even if somebody goes on writing. */
 void channel_drain(struct channel *channel);

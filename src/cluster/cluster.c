@@ -28,8 +28,7 @@ struct muster_timer {
 	bool is_stopped;
 };
 
-/* ---- options
- * ------------------------------------------------------------------------ */
+/* ---- options ---- */
 
 static void set_default(uint32_t *field, uint32_t value)
 {
@@ -89,8 +88,7 @@ static char *name_of(const struct muster_options *options, char *const *argv)
 	return mem_text(name != NULL && name[0] != '\0' ? name : "app");
 }
 
-/* ---- opening
- * ------------------------------------------------------------------------ */
+/* ---- opening ---- */
 
 static void on_signal(void *owner, int signal)
 {
@@ -147,8 +145,6 @@ static bool open_role(struct muster_cluster *cluster)
 
 	if (channel < 0) {
 		cluster->log.role = "primary";
-		/* Workers find what they are given and nothing else. */
-		DISCARD(close_range(3, ~0u, CLOSE_RANGE_CLOEXEC));
 		cluster->primary = primary_new(cluster);
 		return true;
 	}
@@ -204,8 +200,7 @@ struct muster_cluster *muster_cluster_open(int argc, char *const *argv,
 	return cluster;
 }
 
-/* ---- running
- * ------------------------------------------------------------------------ */
+/* ---- running ---- */
 
 static void start(struct muster_cluster *cluster)
 {
@@ -257,11 +252,10 @@ int muster_cluster_close(struct muster_cluster *cluster)
 	int exit_code = cluster->exit_code;
 	struct list *link;
 
-	while ((link = list_first(&cluster->parts)) != NULL) {
+	while ((link = list_take_first(&cluster->parts)) != NULL) {
 		struct cluster_part *part =
 			LIST_ENTRY(link, struct cluster_part, link);
 
-		list_remove(link);
 		part->on_close(part);
 	}
 	while ((link = list_first(&cluster->listeners)) != NULL)
@@ -276,8 +270,7 @@ int muster_cluster_close(struct muster_cluster *cluster)
 	return exit_code;
 }
 
-/* ---- parts
- * -------------------------------------------------------------------------- */
+/* ---- parts ---- */
 
 void cluster_add_part(struct muster_cluster *cluster, struct cluster_part *part)
 {
@@ -317,8 +310,7 @@ void cluster_release(struct muster_cluster *cluster)
 		self_on_idle(cluster->self);
 }
 
-/* ---- who am I
- * ------------------------------------------------------------------------ */
+/* ---- who am I ---- */
 
 bool muster_is_primary(const struct muster_cluster *cluster)
 {
@@ -374,8 +366,7 @@ const char *muster_exit_text(int code, int signal)
 	return text;
 }
 
-/* ---- the primary's workers
- * --------------------------------------------------------------- */
+/* ---- the primary's workers ---- */
 
 static int not_in_a_worker(struct muster_cluster *cluster)
 {
@@ -452,9 +443,7 @@ size_t muster_worker_count(struct muster_cluster *cluster)
 	return cluster->primary == NULL ? 0 : primary_count(cluster->primary);
 }
 
-/* ---- one worker
- * ---------------------------------------------------------------------------
- */
+/* ---- one worker ---- */
 
 int muster_worker_id(const struct muster_worker *worker)
 {
@@ -534,9 +523,7 @@ int muster_worker_kill(struct muster_worker *worker, int signal)
 	return worker_kill(worker, signal != 0 ? signal : SIGTERM);
 }
 
-/* ---- messages
- * -------------------------------------------------------------------------------
- */
+/* ---- messages ---- */
 
 int muster_send(struct muster_worker *worker, const void *content,
 		size_t length)
@@ -573,9 +560,7 @@ int muster_send_descriptors(struct muster_worker *worker, const void *content,
 					&part, descriptors, descriptor_count);
 }
 
-/* ---- listening
- * ------------------------------------------------------------------------------
- */
+/* ---- listening ---- */
 
 #define BACKLOG 4096
 
@@ -597,7 +582,7 @@ static int listen_here(struct muster_cluster *cluster,
 
 	if (error < 0)
 		return error;
-	*listener = listener_open(cluster, &bound, options, wish->url);
+	*listener = listener_open(cluster, &bound, options);
 	listener_start(*listener);
 	return 0;
 }
@@ -607,7 +592,7 @@ int muster_listen_with(struct muster_cluster *cluster, const char *url,
 		       struct muster_listener **listener_out)
 {
 	struct muster_listen_options resolved = *options;
-	struct self_wish wish = { .url = url, .options = &resolved };
+	struct self_wish wish = { .options = &resolved };
 	struct muster_listener *listener = NULL;
 	int error = address_read(url, &wish.address, &cluster->problem);
 
@@ -646,9 +631,7 @@ int muster_listen(struct muster_cluster *cluster, const char *url,
 		NULL);
 }
 
-/* ---- timers
- * ---------------------------------------------------------------------------------
- */
+/* ---- timers ---- */
 
 static void free_timer(struct muster_timer *timer)
 {
@@ -691,4 +674,9 @@ void muster_timer_stop(struct muster_timer *timer)
 		timer_stop(timer->timer);
 	else
 		free_timer(timer);
+}
+
+void muster_timer_unref(struct muster_timer *timer)
+{
+	timer_set_keeps_alive(timer->timer, false);
 }

@@ -45,6 +45,10 @@ struct muster_cluster {
 	int exit_code;
 	bool is_stopped;
 	bool has_run;
+	/* Counts the programs that workers were set up to be, and says whether
+	 * one that is the last of them is known to say hello. */
+	uint32_t program;
+	bool program_speaks;
 	struct primary *primary;
 	struct self *self;
 };

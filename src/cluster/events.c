@@ -60,6 +60,13 @@ void events_tell_setup(struct muster_cluster *cluster,
 		     fn(cluster, settings, handler.arg))
 }
 
+void events_tell_cluster_error(struct muster_cluster *cluster, int code,
+			       const char *text)
+{
+	EACH_HANDLER(&cluster->handlers, EVENT_ERROR, muster_error_fn,
+		     fn(NULL, code, text, handler.arg))
+}
+
 void events_tell_failure(struct muster_cluster *cluster)
 {
 	EACH_HANDLER(&cluster->handlers, EVENT_FAILURE, muster_done_fn,

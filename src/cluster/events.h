@@ -42,6 +42,9 @@ void handlers_fini(struct handlers *handlers);
 
 void events_tell_setup(struct muster_cluster *cluster,
 		       const struct muster_settings *settings);
+/* ERROR without a worker: one that could not be started. */
+void events_tell_cluster_error(struct muster_cluster *cluster, int code,
+			       const char *text);
 void events_tell_failure(struct muster_cluster *cluster);
 /* FORK, ONLINE, READY, DRAIN, DISCONNECT. */
 void events_tell(struct muster_worker *worker, enum event event);

@@ -1,5 +1,6 @@
 #include "cluster/handover.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,7 +22,7 @@
 #define BATCH_MAX 16
 
 /* The frame of a CONNECTION: three numbers. */
-#define CONNECTION_BYTES (FRAME_HEAD_BYTES + 12)
+#define CONNECTION_BYTES ((size_t)FRAME_HEAD_BYTES + 12)
 
 /* A connection that is ours to pass on. */
 struct passenger {
@@ -35,6 +36,7 @@ struct seat {
 	struct handover_line *line; /* NULL: the line is closed */
 	uint32_t lane;
 	uint32_t turn;
+	bool is_sent; /* before, the worker has nothing to say about it */
 	uint64_t given_ms;
 };
 
@@ -51,6 +53,7 @@ struct crew {
 	uint32_t given[BOARD_LANES]; /* less what was refused or revoked */
 	uint32_t lane_count;
 	bool is_stuck;
+	bool is_full; /* its channel takes no more, until the next look */
 	/* What leaves with the next handover_send(). */
 	uint8_t frames[BATCH_MAX * CONNECTION_BYTES];
 	int descriptors[BATCH_MAX];
@@ -92,7 +95,7 @@ static void keep_looking(struct handover *handover)
 		timer_start(handover->look, LOOK_MS, LOOK_MS);
 }
 
-/* ---- seats -------------------------------------------------------------- */
+/* ---- seats ---- */
 
 static void vacate(struct crew *crew, uint32_t place)
 {
@@ -123,6 +126,8 @@ static bool settle_seat(struct crew *crew, uint32_t berth, uint32_t place)
 	struct seat *seat = &crew->seats[crew->seated[place]];
 	uint32_t word = atomic_load(&crew->board->seats[crew->seated[place]]);
 
+	if (!seat->is_sent)
+		return false;
 	if (word == seat_word(seat->turn, SEAT_TAKEN)) {
 		close(seat->passenger.descriptor);
 		vacate(crew, place);
@@ -156,8 +161,8 @@ static void revoke_given(struct crew *crew, uint32_t berth)
 		uint8_t index = crew->seated[place];
 		struct seat *seat = &crew->seats[index];
 
-		if (!seat_move(&crew->board->seats[index], seat->turn,
-			       SEAT_REVOKED)) {
+		if (!seat->is_sent || !seat_move(&crew->board->seats[index],
+						 seat->turn, SEAT_REVOKED)) {
 			/* It was faster. */
 			if (!settle_seat(crew, berth, place))
 				place++;
@@ -199,8 +204,7 @@ static uint32_t open_in_all(const struct crew *crew)
 	return open;
 }
 
-/* ---- the ways in and out --------------------------------------------------
- */
+/* ---- the ways in and out ---- */
 
 static bool is_given(const struct crew *crew, uint32_t place)
 {
@@ -212,7 +216,7 @@ static bool is_given(const struct crew *crew, uint32_t place)
 
 static bool is_idle(const struct crew *crew)
 {
-	if (crew->is_stuck)
+	if (crew->is_stuck || crew->is_full)
 		return false;
 	for (uint32_t place = 0; place < crew->seated_count; place++)
 		if (is_given(crew, place))
@@ -276,6 +280,22 @@ static void serve_lines(struct handover *handover)
 	}
 }
 
+/* Full channels are tried again; true: there are some. */
+static bool forget_full(struct handover *handover)
+{
+	bool was_full = false;
+
+	for (uint32_t berth = 0; berth < handover->crews_end; berth++) {
+		struct crew *crew = handover->crews[berth];
+
+		if (crew == NULL || !crew->is_full)
+			continue;
+		crew->is_full = false;
+		was_full = true;
+	}
+	return was_full;
+}
+
 static void on_look(void *owner)
 {
 	struct handover *handover = owner;
@@ -287,16 +307,23 @@ static void on_look(void *owner)
 			continue;
 		settle(handover->crews[berth], berth);
 		look_for_stall(handover, berth);
-		seated += handover->crews[berth]->seated_count;
 	}
 	serve_lines(handover);
+	/* What others could not take either is worth another try. */
+	bool was_full = forget_full(handover);
+
+	if (was_full)
+		serve_lines(handover);
+	for (uint32_t berth = 0; berth < handover->crews_end; berth++)
+		if (handover->crews[berth] != NULL)
+			seated += handover->crews[berth]->seated_count;
 	LIST_EACH (&handover->lines, link) {
 		struct handover_line *line =
 			LIST_ENTRY(link, struct handover_line, link);
 
 		waiting += waiting_count(line);
 	}
-	if (seated == 0 && waiting == 0)
+	if (seated == 0 && waiting == 0 && !was_full)
 		timer_stop(handover->look);
 }
 
@@ -395,8 +422,7 @@ uint32_t handover_open(const struct handover *handover, uint32_t berth)
 	return crew == NULL ? 0 : open_in_all(crew);
 }
 
-/* ---- lines ----------------------------------------------------------------
- */
+/* ---- lines ---- */
 
 struct handover_line *handover_line_open(struct handover *handover,
 					 uint32_t listener,
@@ -468,7 +494,7 @@ void handover_refresh(struct handover_line *line)
 			.open = open_in_all(crew),
 			.open_here = open_in_lane(crew, line->lanes[berth]),
 			.seats = crew->vacant_count,
-			.is_stuck = crew->is_stuck,
+			.is_stuck = crew->is_stuck || crew->is_full,
 		};
 
 		roster_set_load(line->roster, berth, &load);
@@ -509,12 +535,17 @@ static void send_batch(struct handover *handover, struct crew *crew)
 
 	crew->batch_count = 0;
 	keep_looking(handover);
+	for (uint32_t i = 0; i < count; i++)
+		crew->seats[crew->batch[i]].is_sent = true;
 	if (error == 0)
 		return;
 
-	/* It does not read, or is gone: these never left, others take them.
-	 * They are the last ones seated. */
-	set_stuck(crew);
+	/* It reads nothing, or other things first, or is gone: these never
+	 * left, others take them. They are the last ones seated. */
+	if (error == -EAGAIN)
+		crew->is_full = true;
+	else
+		set_stuck(crew);
 	while (count-- > 0) {
 		uint32_t place = crew->seated_count - 1;
 		struct seat *seat = &crew->seats[crew->seated[place]];
@@ -578,15 +609,19 @@ static void pass_on(struct handover_line *line)
 		memcpy(&passenger, buffer_bytes(&line->waiting),
 		       sizeof(passenger));
 		buffer_consume(&line->waiting, sizeof(passenger));
-		if (roster_pick(line->roster, passenger.refusers,
-				passenger.refuser_count, &berth) == ROSTER_OK)
+		switch (roster_pick(line->roster, passenger.refusers,
+				    passenger.refuser_count, &berth)) {
+		case ROSTER_OK:
 			seat_passenger(line, berth, &passenger);
-		else if (passenger.refuser_count > 0 &&
-			 passenger.refuser_count >= roster_count(line->roster))
-			close(passenger.descriptor); /* all refused it */
-		else
+			break;
+		case ROSTER_ALL_REFUSED:
+			close(passenger.descriptor);
+			break;
+		case ROSTER_ALL_BUSY:
 			buffer_append(&line->waiting, &passenger,
 				      sizeof(passenger));
+			break;
+		}
 	}
 }
 

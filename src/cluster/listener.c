@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -56,8 +55,7 @@ static struct board_berth *berth_of(const struct muster_listener *listener)
 		       : self_berth(listener->cluster->self);
 }
 
-/* ---- connections
- * -------------------------------------------------------------- */
+/* ---- connections ---- */
 
 static void free_if_done(struct muster_listener *listener)
 {
@@ -95,19 +93,26 @@ static void count_in(struct muster_listener *listener, bool is_handed)
 	cluster_hold(listener->cluster);
 }
 
-static void count_out(struct muster_listener *listener, bool is_handed)
+/* On the board, before the peer can see the end and come again: the next
+ * connection should find this one gone. */
+static void tell_board(const struct muster_listener *listener, bool is_handed)
 {
-	struct muster_cluster *cluster = listener->cluster;
 	struct board_berth *berth = berth_of(listener);
 
-	MUST(listener->open > 0);
-	listener->open--;
 	if (berth != NULL && is_handed)
 		/* Ordered before the look at wants_wake. */
 		atomic_fetch_add(&berth->closed[listener->lane], 1);
 	else if (berth != NULL)
 		atomic_fetch_sub_explicit(&berth->accepted, 1,
 					  memory_order_relaxed);
+}
+
+static void count_out(struct muster_listener *listener)
+{
+	struct muster_cluster *cluster = listener->cluster;
+
+	MUST(listener->open > 0);
+	listener->open--;
 	update_watch(listener);
 	free_if_done(listener);
 	if (cluster->self != NULL)
@@ -151,24 +156,29 @@ static void forget(struct muster_connection *connection)
 void connection_finish(struct muster_connection *connection)
 {
 	struct muster_listener *listener = connection->listener;
-	bool is_handed = connection->is_handed;
 
+	tell_board(listener, connection->is_handed);
 	forget(connection);
-	count_out(listener, is_handed);
+	count_out(listener);
 }
 
 void muster_connection_close(struct muster_connection *connection)
 {
+	struct muster_listener *listener = connection->listener;
+
+	tell_board(listener, connection->is_handed);
 	/* The peer must see the end even if the primary has not yet closed its
 	 * copy. */
 	if (connection->is_handed)
 		DISCARD(shutdown(connection->descriptor, SHUT_RDWR));
-	connection_finish(connection);
+	forget(connection);
+	count_out(listener);
 }
 
 void muster_connection_refuse(struct muster_connection *connection)
 {
 	struct muster_listener *listener = connection->listener;
+	struct muster_cluster *cluster = listener->cluster;
 	bool is_handed = connection->is_handed;
 
 	MUST(connection->verdict != NULL); /* only within the callback */
@@ -182,7 +192,7 @@ void muster_connection_refuse(struct muster_connection *connection)
 	MUST(listener->open > 0);
 	listener->open--;
 	free_if_done(listener);
-	cluster_release(listener->cluster);
+	cluster_release(cluster);
 }
 
 int muster_connection_descriptor(const struct muster_connection *connection)
@@ -196,8 +206,7 @@ muster_connection_listener(const struct muster_connection *connection)
 	return connection->listener;
 }
 
-/* ---- the gate of a shared socket
- * ------------------------------------------------ */
+/* ---- the gate of a shared socket ---- */
 
 /* Has this worker more than the mean and an eighth? */
 static bool is_ahead(const struct muster_listener *listener)
@@ -263,8 +272,7 @@ static bool is_shared(const struct muster_listener *listener)
 	       listener->cluster->self != NULL && listener->id != 0;
 }
 
-/* ---- accepting
- * ------------------------------------------------------------------ */
+/* ---- accepting ---- */
 
 static void on_acceptable(void *owner)
 {
@@ -345,19 +353,18 @@ int muster_datagram_reply(struct muster_datagram *datagram, const void *content,
 	return sent < 0 ? -errno : 0;
 }
 
-/* ---- birth and death
- * -------------------------------------------------------------- */
+/* ---- birth and death ---- */
 
 struct muster_listener *
 listener_open(struct muster_cluster *cluster, const struct bound *bound,
-	      const struct muster_listen_options *options, const char *url)
+	      const struct muster_listen_options *options)
 {
 	struct muster_listener *listener = mem_zalloc(sizeof(*listener));
 
 	listener->cluster = cluster;
 	listener->options = *options;
 	listener->bound = *bound;
-	snprintf(listener->url, sizeof(listener->url), "%s", url);
+	bind_write_url(bound, listener->url);
 	listener->address = (struct muster_address){
 		.url = listener->url,
 		.host = listener->bound.host,

@@ -29,7 +29,7 @@ struct muster_listener {
 	enum muster_schedule schedule;
 	struct bound bound; /* descriptor -1: HANDED */
 	struct muster_address address;
-	char url[ADDRESS_HOST_BYTES + 32];
+	char url[BOUND_URL_BYTES];
 	struct watch *watch;
 	struct timer *gate; /* shared: looks whether to accept again */
 	bool is_gated;
@@ -45,7 +45,7 @@ struct muster_listener {
 /* Takes `bound` over (descriptor -1: HANDED). Not started. */
 struct muster_listener *
 listener_open(struct muster_cluster *cluster, const struct bound *bound,
-	      const struct muster_listen_options *options, const char *url);
+	      const struct muster_listen_options *options);
 void listener_start(struct muster_listener *listener);
 
 /* A connection that the primary handed over: takes `descriptor` over. False:

@@ -2,10 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -17,6 +17,13 @@
 
 /* After a failure that only time can cure (no descriptors left). */
 #define PAUSE_MS 100
+/* A worker waits for an answer before it asks again. One that asks and asks,
+ * and reads nothing, would have us keep them all. */
+#define ANSWERS_QUEUED_MAX 256
+/* Rounds of accepting that are closer than this are a crowd... */
+#define CROWD_NS 300000
+/* ...which is given so long, plus what the kernel's timer adds. */
+#define GATHER_NS 50000
 
 /* A socket of a listener. */
 struct socket {
@@ -50,7 +57,7 @@ struct listener {
 	struct list members;
 	struct handover_line *line;
 	struct timer *pause;
-	char url[ADDRESS_HOST_BYTES + 32];
+	char url[BOUND_URL_BYTES];
 };
 
 struct listeners {
@@ -59,24 +66,26 @@ struct listeners {
 	struct list list;
 	uint32_t next_id;
 	size_t count;
+	uint64_t accepted_ns; /* when the last round ended */
 };
+
+/* There is one as long as the listener is. */
+static struct socket *first_socket(const struct listener *listener)
+{
+	struct list *first = list_first(&listener->sockets);
+
+	MUST(first != NULL);
+	return LIST_ENTRY(first, struct socket, link);
+}
 
 static bool is_udp(const struct listener *listener)
 {
-	struct socket *first =
-		LIST_ENTRY(list_first(&listener->sockets), struct socket, link);
+	const struct bound *bound = &first_socket(listener)->bound;
 
-	return first->bound.type == BOUND_UDP4 ||
-	       first->bound.type == BOUND_UDP6;
+	return bound->type == BOUND_UDP4 || bound->type == BOUND_UDP6;
 }
 
-static struct socket *first_socket(const struct listener *listener)
-{
-	return LIST_ENTRY(list_first(&listener->sockets), struct socket, link);
-}
-
-/* ---- accepting --------------------------------------------------------------
- */
+/* ---- accepting ---- */
 
 /* Does the primary accept here now? */
 static bool is_ours(const struct socket *socket)
@@ -163,11 +172,35 @@ static bool concerns_one_connection(int error)
 	}
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/*
+ * When connections come in a crowd, the primary waits for a moment: then there
+ * are several, their requests have come as well, and they are handed over in
+ * one piece. It halves what a connection costs, which otherwise is mostly the
+ * waking of one process after another (as a network card holds its interrupts
+ * back, and for the same reason). Where connections are few nobody waits.
+ */
+static void let_crowd_gather(const struct listeners *listeners)
+{
+	const struct timespec moment = { .tv_nsec = GATHER_NS };
+
+	if (now_ns() - listeners->accepted_ns < CROWD_NS)
+		DISCARD(nanosleep(&moment, NULL)); /* a signal: fine */
+}
+
 static void on_acceptable(void *owner)
 {
 	struct socket *socket = owner;
 	struct listener *listener = socket->listener;
 
+	let_crowd_gather(listener->listeners);
 	handover_refresh(listener->line);
 	for (int round = 0; round < HANDOVER_ROUND; round++) {
 		if (!handover_has_room(listener->line)) {
@@ -187,10 +220,10 @@ static void on_acceptable(void *owner)
 		}
 	}
 	handover_send(listener->line);
+	listener->listeners->accepted_ns = now_ns();
 }
 
-/* ---- making and closing
- * ------------------------------------------------------ */
+/* ---- making and closing ---- */
 
 static struct socket *add_socket(struct listener *listener,
 				 const struct bound *bound, int slot)
@@ -255,7 +288,8 @@ static struct listener *find_asked(struct listeners *listeners,
 			LIST_ENTRY(link, struct listener, link);
 
 		if (listener->asked.kind == asked->kind &&
-		    listener->asked.port == asked->port &&
+		    (listener->asked.port == asked->port ||
+		     first_socket(listener)->bound.port == asked->port) &&
 		    listener->index == index &&
 		    strcmp(listener->asked.host, asked->host) == 0)
 			return listener;
@@ -295,20 +329,6 @@ struct wish {
 	int slot;
 };
 
-static void write_url(struct listener *listener)
-{
-	const struct bound *bound = &first_socket(listener)->bound;
-	bool is_v6 = strchr(bound->host, ':') != NULL;
-
-	if (bound->type == BOUND_UNIX)
-		snprintf(listener->url, sizeof(listener->url), "unix:%s",
-			 bound->host);
-	else
-		snprintf(listener->url, sizeof(listener->url), "%s://%s%s%s:%u",
-			 is_udp(listener) ? "udp" : "tcp", is_v6 ? "[" : "",
-			 bound->host, is_v6 ? "]" : "", bound->port);
-}
-
 static struct listener *make(struct listeners *listeners,
 			     const struct wish *wish, struct problem *problem)
 {
@@ -340,7 +360,7 @@ static struct listener *make(struct listeners *listeners,
 				   listener->schedule, on_room, listener);
 	add_socket(listener, &bound,
 		   wish->schedule == MUSTER_REUSEPORT ? wish->slot : 0);
-	write_url(listener);
+	bind_write_url(&bound, listener->url);
 	return listener;
 }
 
@@ -383,8 +403,7 @@ static struct socket *socket_of_slot(struct listener *listener, int slot,
 	return add_socket(listener, &bound, slot);
 }
 
-/* ---- what workers ask for
- * ---------------------------------------------------- */
+/* ---- what workers ask for ---- */
 
 static struct member *find_member(const struct listener *listener,
 				  const struct muster_worker *worker)
@@ -499,6 +518,13 @@ static int read_wish(const struct message_listen *ask,
 	return 0;
 }
 
+static bool reads_answers(struct muster_worker *worker)
+{
+	if (channel_queued_bytes(worker->channel) == 0)
+		worker->answers_queued = 0;
+	return worker->answers_queued++ < ANSWERS_QUEUED_MAX;
+}
+
 void listeners_ask(struct listeners *listeners, struct muster_worker *worker,
 		   const struct message_listen *ask)
 {
@@ -512,6 +538,14 @@ void listeners_ask(struct listeners *listeners, struct muster_worker *worker,
 		      worker->id, &wish) < 0) {
 		problem_set(&problem, -EPROTO, "FRAME_MALFORMED",
 			    "a LISTEN of worker %d makes no sense", worker->id);
+		worker_break(worker, &problem);
+		return;
+	}
+	if (!reads_answers(worker)) {
+		problem_set(&problem, -ENOBUFS, "ANSWERS_UNREAD",
+			    "worker %d asks to listen again and again, and "
+			    "does not read the answers",
+			    worker->id);
 		worker_break(worker, &problem);
 		return;
 	}
@@ -679,10 +713,8 @@ void listeners_free(struct listeners *listeners)
 			LIST_ENTRY(link, struct listener, link);
 		struct list *first;
 
-		while ((first = list_first(&listener->members)) != NULL) {
-			list_remove(first);
+		while ((first = list_take_first(&listener->members)) != NULL)
 			free(LIST_ENTRY(first, struct member, link));
-		}
 		listener_close(listener);
 	}
 	free(listeners);

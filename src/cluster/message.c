@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "cluster/events.h"
 
@@ -39,14 +40,11 @@ void message_tell(struct muster_worker *worker,
 static int check(enum muster_serialization kind, const void *content,
 		 size_t length)
 {
-	if (length > MUSTER_MESSAGE_MAX)
+	if (length > FRAME_PAYLOAD_MAX)
 		return -EMSGSIZE;
 	if (kind == MUSTER_BYTES)
 		return 0;
-	json_t *json = json_loadb(content, length, JSON_DECODE_ANY, NULL);
-
-	json_decref(json);
-	return json == NULL ? -EINVAL : 0;
+	return json_is_value(content, length) ? 0 : -EINVAL;
 }
 
 int message_send(struct channel *channel, enum muster_serialization kind,

@@ -6,11 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "base/must.h"
+#include "cluster/notify.h"
 #include "cluster/primary_internal.h"
 
 /* So many pings in a row unanswered, and the worker hangs. */
@@ -29,19 +29,17 @@ struct setup_told {
 	struct settings settings;
 };
 
-/* ---- settings
- * ------------------------------------------------------------------ */
+/* ---- settings ---- */
 
 static void run_tell_setups(struct loop_task *task)
 {
 	struct primary *primary = LIST_ENTRY(task, struct primary, tell_setups);
 	struct list *link;
 
-	while ((link = list_first(&primary->setups)) != NULL) {
+	while ((link = list_take_first(&primary->setups)) != NULL) {
 		struct setup_told *told =
 			LIST_ENTRY(link, struct setup_told, link);
 
-		list_remove(link);
 		events_tell_setup(primary->cluster, &told->settings.view);
 		settings_fini(&told->settings);
 		free(told);
@@ -94,6 +92,8 @@ static int set_defaults(struct primary *primary)
 				       &cluster->first_settings.view,
 				       &cluster->problem);
 	free(exec);
+	/* Another execution of ourselves will say hello as well. */
+	cluster->program_speaks = cluster->first_settings.view.exec == NULL;
 	primary->is_set_up = error == 0;
 	return error;
 }
@@ -125,6 +125,10 @@ int primary_setup(struct primary *primary,
 		return error;
 	primary->cluster->options.settings.schedule =
 		primary->settings.view.schedule;
+	if (wanted.exec != NULL) {
+		primary->cluster->program++;
+		primary->cluster->program_speaks = false;
+	}
 	tell_setup(primary);
 	return 0;
 }
@@ -134,24 +138,34 @@ const struct muster_settings *primary_settings(const struct primary *primary)
 	return &primary->settings.view;
 }
 
-/* ---- the end of all
- * --------------------------------------------------------------- */
+/* ---- the end of all ---- */
 
-bool primary_expects_workers(const struct primary *primary)
+/* May it still ask for listeners, as it did not reach its loop yet? */
+static bool may_ask(const struct muster_worker *worker)
 {
-	if (!primary->is_stopping && pool_is_short(primary))
-		return true;
+	return worker->said_hello ? !worker->is_running
+				  : worker->state < WORKER_READY;
+}
+
+/* May a worker come that would join a listener? */
+static bool expects_workers(const struct primary *primary)
+{
+	const struct pool *pool = &primary->pool;
+
 	LIST_EACH (&primary->workers, link) {
-		if (LIST_ENTRY(link, struct muster_worker, link)->state <
-		    WORKER_READY)
+		struct muster_worker *worker =
+			LIST_ENTRY(link, struct muster_worker, link);
+
+		if (worker->state < WORKER_DRAINING && may_ask(worker))
 			return true;
 	}
-	return false;
+	return pool->is_on && !primary->is_stopping &&
+	       (pool->is_paused || pool_is_short(primary));
 }
 
 void primary_sweep(struct primary *primary)
 {
-	if (!primary_expects_workers(primary))
+	if (!expects_workers(primary))
 		listeners_sweep(primary->listeners);
 }
 
@@ -204,8 +218,7 @@ int primary_disconnect(struct primary *primary, muster_done_fn on_done,
 	return 0;
 }
 
-/* ---- what workers say and do
- * --------------------------------------------------------- */
+/* ---- what workers say and do ---- */
 
 static struct primary *primary_of(const struct muster_worker *worker)
 {
@@ -214,6 +227,8 @@ static struct primary *primary_of(const struct muster_worker *worker)
 
 static void on_leaving(struct muster_worker *worker, bool at_once)
 {
+	if (!worker->was_asked)
+		worker->wished_to_leave = true;
 	worker_ask_to_leave(worker, at_once);
 }
 
@@ -274,6 +289,10 @@ static void on_message(struct muster_worker *worker,
 	case MESSAGE_READY:
 		worker_set_ready(worker);
 		break;
+	case MESSAGE_RUNNING:
+		worker_set_running(worker);
+		primary_sweep(primary);
+		break;
 	case MESSAGE_LEAVING:
 		on_leaving(worker, message->leaving.at_once != 0);
 		break;
@@ -297,7 +316,6 @@ static void on_ready(struct muster_worker *worker)
 
 	reload_on_ready(primary, worker);
 	pool_on_ready(primary, worker);
-	primary_sweep(primary);
 }
 
 static void release_slot(struct muster_worker *worker)
@@ -320,6 +338,11 @@ static void on_draining(struct muster_worker *worker)
 		release_slot(worker);
 		pool_fill(primary);
 	}
+}
+
+static void on_drained(struct muster_worker *worker)
+{
+	handover_wake(primary_of(worker)->handover, worker->berth);
 }
 
 static void on_disconnecting(struct muster_worker *worker)
@@ -353,13 +376,13 @@ static const struct worker_events worker_events = {
 	.on_message = on_message,
 	.on_ready = on_ready,
 	.on_draining = on_draining,
+	.on_drained = on_drained,
 	.on_disconnecting = on_disconnecting,
 	.on_exiting = on_exiting,
 	.on_exited = on_exited,
 };
 
-/* ---- starting
- * ------------------------------------------------------------------------ */
+/* ---- starting ---- */
 
 static int free_berth(const struct primary *primary)
 {
@@ -378,7 +401,6 @@ static void welcome(struct primary *primary, struct muster_worker *worker)
 			     .worker_id = (uint32_t)worker->id,
 			     .berth = worker->berth,
 			     .serialization = worker->serialization,
-			     .wait_ready = options->wait_ready,
 			     .drain_ms = options->drain_ms,
 			     .drain_idle_ms = options->drain_idle_ms },
 	};
@@ -410,6 +432,9 @@ int primary_start_worker(struct primary *primary, int id,
 		.settings = &primary->settings,
 		.env = env,
 		.exec = primary->settings.view.exec,
+		.notify = primary->notify == NULL
+				  ? NULL
+				  : notify_name(primary->notify),
 		.args = primary->settings.view.args,
 		.events = &worker_events,
 	};
@@ -418,6 +443,7 @@ int primary_start_worker(struct primary *primary, int id,
 	worker->id = id;
 	worker->name = mem_format("%s-worker-%d", cluster->name, id);
 	worker->berth = (uint32_t)berth;
+	worker->program = cluster->program;
 	worker->generation = primary->reload.generation;
 	error = worker_start(worker, &start);
 	if (error < 0) {
@@ -483,8 +509,7 @@ uint32_t primary_connections(const struct primary *primary,
 	       atomic_load(&primary->board->berths[worker->berth].accepted);
 }
 
-/* ---- pings
- * ------------------------------------------------------------------------- */
+/* ---- pings ---- */
 
 static void ping(struct primary *primary, struct muster_worker *worker)
 {
@@ -524,140 +549,52 @@ static void on_ping_time(void *owner)
 	}
 }
 
-/* ---- signals
- * ------------------------------------------------------------------------- */
+/* ---- what workers say on NOTIFY_SOCKET ---- */
 
-/* A primary without workers has to be kept. */
-static void set_paused(struct primary *primary, bool is_paused)
+static struct muster_worker *find_pid(struct primary *primary, pid_t pid)
 {
-	if (primary->pool.is_paused == is_paused)
-		return;
-	primary->pool.is_paused = is_paused;
-	if (is_paused)
-		loop_hold(primary->cluster->loop);
-	else
-		loop_release(primary->cluster->loop);
-}
-
-static void on_stopped(struct muster_cluster *cluster, void *arg)
-{
-	(void)arg;
-	muster_cluster_stop(cluster, cluster->exit_code);
-}
-
-static void on_stop_signal(struct primary *primary, int signal)
-{
-	bool is_second = primary->is_stopping;
-
-	set_paused(primary, false);
-	log_info(&primary->cluster->log, "stopping signal=%s%s",
-		 signal == SIGINT ? "SIGINT" : "SIGTERM",
-		 is_second ? " again, at once" : "");
-	DISCARD(primary_disconnect(primary, on_stopped, NULL)); /* never */
-	if (!is_second)
-		return;
 	LIST_EACH (&primary->workers, link) {
-		worker_terminate(LIST_ENTRY(link, struct muster_worker, link),
-				 SIGKILL);
+		struct muster_worker *worker =
+			LIST_ENTRY(link, struct muster_worker, link);
+
+		if (worker->pid == pid && !worker->is_dead)
+			return worker;
 	}
+	return NULL;
 }
 
-static int last_slot(const struct primary *primary)
+static void on_notified_alive(void *owner, pid_t pid)
 {
-	int last = 0;
+	struct muster_worker *worker = find_pid(owner, pid);
 
-	for (int id = 1; id <= SLOTS_MAX; id++)
-		if (primary->slots[id].holder != NULL)
-			last = id;
-	return last;
+	if (worker != NULL)
+		worker->pings_missed = 0;
 }
 
-static void add_one(struct primary *primary)
+static void on_notified_ready(void *owner, pid_t pid)
 {
-	set_paused(primary, false);
-	if (primary->pool.is_on)
-		DISCARD(primary_scale(primary, primary->pool.wanted + 1));
-	else
-		DISCARD(primary_fork(primary, NULL, NULL)); /* is logged */
+	struct muster_worker *worker = find_pid(owner, pid);
+
+	if (worker != NULL)
+		worker_set_ready(worker);
 }
 
-static void remove_one(struct primary *primary)
+/* It leaves of its own will; it knows when it has finished. */
+static void on_notified_stopping(void *owner, pid_t pid)
 {
-	int last = last_slot(primary);
+	struct muster_worker *worker = find_pid(owner, pid);
 
-	if (primary->pool.is_on && primary->pool.wanted > 1)
-		DISCARD(primary_scale(primary, primary->pool.wanted - 1));
-	else if (!primary->pool.is_on && last > 0)
-		worker_ask_to_leave(primary->slots[last].holder, false);
+	if (worker != NULL)
+		on_leaving(worker, false);
 }
 
-/* A terminal sends WINCH when its window changes; an operator when the workers
- * are to go. Only the former comes with another size. */
-static bool window_has_changed(struct primary *primary)
-{
-	struct winsize size;
+static const struct notify_events notify_events = {
+	.on_ready = on_notified_ready,
+	.on_stopping = on_notified_stopping,
+	.on_alive = on_notified_alive,
+};
 
-	if (ioctl(STDIN_FILENO, TIOCGWINSZ, &size) < 0 &&
-	    ioctl(STDERR_FILENO, TIOCGWINSZ, &size) < 0)
-		return false;
-	bool has_changed =
-		size.ws_col != primary->columns || size.ws_row != primary->rows;
-
-	primary->columns = size.ws_col;
-	primary->rows = size.ws_row;
-	return has_changed;
-}
-
-static void stop_workers(struct primary *primary)
-{
-	if (window_has_changed(primary))
-		return;
-	log_info(&primary->cluster->log,
-		 "workers stopping, the primary stays (HUP starts them again)");
-	set_paused(primary, true);
-	LIST_EACH (&primary->workers, link) {
-		worker_ask_to_leave(
-			LIST_ENTRY(link, struct muster_worker, link), false);
-	}
-}
-
-static void on_reload_signal(struct primary *primary)
-{
-	if (primary->pool.is_paused) {
-		set_paused(primary, false);
-		pool_fill(primary);
-		return;
-	}
-	if (primary_reload(primary, NULL, NULL) < 0)
-		log_warn(&primary->cluster->log, "reload refused text=\"%s\"",
-			 primary->cluster->problem.text);
-}
-
-void primary_signal(struct primary *primary, int signal)
-{
-	switch (signal) {
-	case SIGTERM:
-	case SIGINT:
-		on_stop_signal(primary, signal);
-		break;
-	case SIGHUP:
-	case SIGUSR2:
-		on_reload_signal(primary);
-		break;
-	case SIGTTIN:
-		add_one(primary);
-		break;
-	case SIGTTOU:
-		remove_one(primary);
-		break;
-	case SIGWINCH:
-		stop_workers(primary);
-		break;
-	}
-}
-
-/* ---- birth and death
- * --------------------------------------------------------------- */
+/* ---- birth and death ---- */
 
 struct primary *primary_new(struct muster_cluster *cluster)
 {
@@ -671,6 +608,7 @@ struct primary *primary_new(struct muster_cluster *cluster)
 	primary->tell_setups.run = run_tell_setups;
 	primary->board = board_new(&primary->board_descriptor);
 	primary->handover = handover_new(cluster->loop, primary->board);
+	primary->notify = notify_open(cluster->loop, &notify_events, primary);
 	primary->listeners = listeners_new(cluster, primary->handover);
 	pool_init(primary);
 	reload_init(primary);
@@ -681,7 +619,7 @@ struct primary *primary_new(struct muster_cluster *cluster)
 
 		timer_start(primary->ping, interval_ms, interval_ms);
 	}
-	DISCARD(window_has_changed(primary)); /* remembers the size */
+	primary_remember_window(primary);
 	return primary;
 }
 
@@ -704,21 +642,20 @@ void primary_free(struct primary *primary)
 	while ((link = list_first(&primary->workers)) != NULL)
 		forget_worker(primary,
 			      LIST_ENTRY(link, struct muster_worker, link));
-	while ((link = list_first(&primary->done)) != NULL) {
-		list_remove(link);
+	while ((link = list_take_first(&primary->done)) != NULL) {
 		free(LIST_ENTRY(link, struct waiting_done, link));
 	}
-	while ((link = list_first(&primary->setups)) != NULL) {
+	while ((link = list_take_first(&primary->setups)) != NULL) {
 		struct setup_told *told =
 			LIST_ENTRY(link, struct setup_told, link);
 
-		list_remove(link);
 		settings_fini(&told->settings);
 		free(told);
 	}
 	loop_undefer(&primary->check_done);
 	loop_undefer(&primary->tell_setups);
 	timer_close(primary->ping);
+	notify_close(primary->notify);
 	reload_fini(primary);
 	pool_fini(primary);
 	listeners_free(primary->listeners);

@@ -1,4 +1,4 @@
-/* What primary.c, primary_pool.c and primary_reload.c share. */
+/* What primary.c and primary_*.c share. */
 #pragma once
 #include "cluster/board.h"
 #include "cluster/handover.h"
@@ -41,6 +41,7 @@ struct primary {
 	struct board *board;
 	int board_descriptor;
 	struct handover *handover;
+	struct notify *notify; /* NULL: there is none */
 	struct listeners *listeners;
 	struct slot slots[SLOTS_MAX + 1]; /* by id; 0 is not used */
 	struct list workers;          /* all, gone ones until they are freed */
@@ -65,10 +66,9 @@ int primary_start_worker(struct primary *primary, int id,
 			 const char *const *env,
 			 struct muster_worker *predecessor,
 			 struct muster_worker **worker);
-/* May a worker come that would join a listener? */
-bool primary_expects_workers(const struct primary *primary);
 void primary_stop_all(struct primary *primary);
-/* Closes the listeners that nobody has joined, unless somebody may. */
+/* Closes the listeners that nobody has and nobody who is there, or is expected,
+ * may still ask for. */
 void primary_sweep(struct primary *primary);
 
 void pool_init(struct primary *primary);
@@ -85,3 +85,6 @@ void reload_on_ready(struct primary *primary, struct muster_worker *worker);
 void reload_on_left(struct primary *primary, struct muster_worker *worker);
 void reload_on_exited(struct primary *primary, struct muster_worker *worker);
 void reload_cancel(struct primary *primary);
+
+/* A terminal's window of another size than this is not an operator's WINCH. */
+void primary_remember_window(struct primary *primary);

@@ -6,15 +6,14 @@
 #include "base/must.h"
 #include "cluster/primary_internal.h"
 
-/* Workers that will stay: not on their way out, not replacing one that is. */
-static int staying(const struct primary *primary)
+/* Slots that are held. Who leaves of its own will has given its slot up; who
+ * was cut off keeps it until its exit tells why, and is replaced then. */
+static int held(const struct primary *primary)
 {
 	int count = 0;
 
 	for (int id = 1; id <= SLOTS_MAX; id++) {
-		const struct muster_worker *holder = primary->slots[id].holder;
-
-		if (holder != NULL && holder->state < WORKER_DRAINING)
+		if (primary->slots[id].holder != NULL)
 			count++;
 	}
 	return count;
@@ -23,7 +22,7 @@ static int staying(const struct primary *primary)
 bool pool_is_short(const struct primary *primary)
 {
 	return primary->pool.is_on && !primary->pool.is_paused &&
-	       staying(primary) < primary->pool.wanted;
+	       held(primary) < primary->pool.wanted;
 }
 
 static uint64_t jittered(uint64_t delay_ms)
@@ -107,8 +106,10 @@ void pool_on_exited(struct primary *primary, struct muster_worker *worker)
 
 	if (!primary->pool.is_on || worker->predecessor != NULL)
 		return;
-	if (worker->is_voluntary ||
-	    age_ms >= primary->cluster->options.min_uptime_ms) {
+	bool was_sent_off = worker->is_voluntary && !worker->wished_to_leave;
+	bool is_young = age_ms < primary->cluster->options.min_uptime_ms;
+
+	if (!worker->missed_ready && (was_sent_off || !is_young)) {
 		slot->young_deaths = 0;
 		slot->not_before_ms = 0;
 	} else if (count_young_death(primary, worker->id)) {
@@ -161,6 +162,8 @@ static uint64_t start_missing(struct primary *primary, int missing)
 		log_error(&primary->cluster->log,
 			  "worker not started id=%d error=\"%s\"", id,
 			  strerror(-error));
+		events_tell_cluster_error(primary->cluster, error,
+					  primary->cluster->problem.text);
 		if (count_young_death(primary, id))
 			return 0;
 		if (slot->not_before_ms <= now_ms)
@@ -190,7 +193,7 @@ static void run_fill(struct loop_task *task)
 {
 	struct pool *pool = LIST_ENTRY(task, struct pool, fill);
 	struct primary *primary = LIST_ENTRY(pool, struct primary, pool);
-	int missing = pool->wanted - staying(primary);
+	int missing = pool->wanted - held(primary);
 
 	if (!pool->is_on || pool->is_paused || primary->is_stopping)
 		return;

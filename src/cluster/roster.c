@@ -121,13 +121,17 @@ enum roster_answer roster_pick(struct roster *roster, const uint32_t *refusers,
 {
 	struct entry *best = NULL;
 	size_t best_turn = 0;
+	size_t refused = 0;
 
 	for (size_t passed = 0; passed < roster->count; passed++) {
 		size_t turn = (roster->next + passed) % roster->count;
 		struct entry *entry = &roster->entries[turn];
 
-		if (!can_take(entry) ||
-		    has_refused(entry, refusers, refuser_count))
+		if (has_refused(entry, refusers, refuser_count)) {
+			refused++;
+			continue;
+		}
+		if (!can_take(entry))
 			continue;
 		if (best == NULL || entry->load.open < best->load.open) {
 			best = entry;
@@ -137,7 +141,9 @@ enum roster_answer roster_pick(struct roster *roster, const uint32_t *refusers,
 			break;
 	}
 	if (best == NULL)
-		return ROSTER_ALL_BUSY;
+		return refused > 0 && refused == roster->count
+			       ? ROSTER_ALL_REFUSED
+			       : ROSTER_ALL_BUSY;
 	best->load.open++;
 	best->load.open_here++;
 	best->load.seats--;

@@ -19,7 +19,8 @@ struct roster;
 
 enum roster_answer {
 	ROSTER_OK = 0,
-	ROSTER_ALL_BUSY, /* nobody can take one now: ask again later */
+	ROSTER_ALL_BUSY,    /* nobody can take one now: ask again later */
+	ROSTER_ALL_REFUSED, /* everybody there is has refused this one */
 };
 
 /* What is known of a worker before a round of picks. */

@@ -21,7 +21,6 @@ struct self {
 		worker; /* stands for itself, towards the primary */
 	struct board *board;
 	bool was_welcomed;
-	bool wait_ready;
 	bool is_draining;
 	bool may_leave;  /* the primary knows, or is gone */
 	bool holds_loop; /* messages may come */
@@ -43,8 +42,7 @@ static void send(struct self *self, const struct message *message)
 		channel_send(self->worker.channel, message, -1);
 }
 
-/* ---- leaving
- * ----------------------------------------------------------------------- */
+/* ---- leaving ---- */
 
 static void update_hold(struct self *self)
 {
@@ -137,8 +135,7 @@ void self_leave(struct self *self, bool at_once)
 	drain(self);
 }
 
-/* ---- connections
- * ---------------------------------------------------------------------- */
+/* ---- connections ---- */
 
 void self_wake_primary(struct self *self)
 {
@@ -199,10 +196,9 @@ static void on_connection(struct self *self,
 	self_wake_primary(self);
 }
 
-/* ---- the channel
- * ------------------------------------------------------------------------ */
+/* ---- the channel ---- */
 
-static void on_welcome(void *owner, const struct message *message,
+static bool on_welcome(void *owner, const struct message *message,
 		       struct channel_descriptors *descriptors)
 {
 	struct self *self = owner;
@@ -214,7 +210,7 @@ static void on_welcome(void *owner, const struct message *message,
 			    "the primary speaks version %u of the channel, "
 			    "this program %u (build both with the same muster)",
 			    welcome->protocol, MESSAGES_PROTOCOL);
-		return;
+		return true;
 	}
 	if (descriptors->count == 1)
 		self->board = board_map(descriptors->list[0]);
@@ -222,17 +218,17 @@ static void on_welcome(void *owner, const struct message *message,
 		problem_set(problem, -EPROTO, "PROTOCOL_VERSION",
 			    "the primary's board cannot be used (build both "
 			    "with the same muster)");
-		return;
+		return true;
 	}
 	self->worker.id = (int)welcome->worker_id;
 	self->worker.berth = welcome->berth;
 	self->worker.serialization = welcome->serialization == MUSTER_BYTES
 					     ? MUSTER_BYTES
 					     : MUSTER_JSON;
-	self->wait_ready = welcome->wait_ready != 0;
 	self->drain_ms = welcome->drain_ms;
 	self->drain_idle_ms = welcome->drain_idle_ms;
 	self->was_welcomed = true;
+	return true;
 }
 
 static void copy_text(char *room, size_t size, const struct message_text *text)
@@ -243,11 +239,24 @@ static void copy_text(char *room, size_t size, const struct message_text *text)
 	room[length] = '\0';
 }
 
-static void on_listen_result(void *owner, const struct message *message,
+/* It came after its deadline: the primary must not count on this worker. */
+static void forget_late_answer(struct self *self,
+			       const struct message_listen_result *late)
+{
+	if (late->status == 0)
+		send(self, &(struct message){ .type = MESSAGE_UNLISTEN,
+					      .unlisten = { late->listener } });
+}
+
+static bool on_listen_result(void *owner, const struct message *message,
 			     struct channel_descriptors *descriptors)
 {
 	struct self *self = owner;
 
+	if (message->listen_result.request != self->requests) {
+		forget_late_answer(self, &message->listen_result);
+		return false;
+	}
 	self->result = message->listen_result;
 	copy_text(self->result_host, sizeof(self->result_host),
 		  &self->result.host);
@@ -257,6 +266,7 @@ static void on_listen_result(void *owner, const struct message *message,
 		self->result_descriptor = descriptors->list[0];
 		descriptors->list[0] = -1;
 	}
+	return true;
 }
 
 static void on_message(void *owner, const struct message *message,
@@ -281,7 +291,9 @@ static void on_message(void *owner, const struct message *message,
 		message_tell(&self->worker, &message->message.content,
 			     descriptors);
 		break;
-	case MESSAGE_LISTEN_RESULT: /* nobody waits for it any more */
+	case MESSAGE_LISTEN_RESULT:
+		forget_late_answer(self, &message->listen_result);
+		break;
 	case MESSAGE_WELCOME:
 		break;
 	case MESSAGE_HELLO:
@@ -290,6 +302,7 @@ static void on_message(void *owner, const struct message *message,
 	case MESSAGE_UNLISTEN:
 	case MESSAGE_WAKE:
 	case MESSAGE_READY:
+	case MESSAGE_RUNNING:
 	case MESSAGE_LEAVING:
 	case MESSAGE_PONG:
 		log_warn(&self->cluster->log,
@@ -315,11 +328,12 @@ static void on_end(void *owner, const struct problem *problem)
 	drain(self);
 }
 
-static void on_drained(void *owner)
+static void on_drained(void *owner, bool was_busy)
 {
 	struct self *self = owner;
 
-	events_tell(&self->worker, EVENT_DRAIN);
+	if (was_busy)
+		events_tell(&self->worker, EVENT_DRAIN);
 }
 
 static const struct channel_events channel_events = {
@@ -328,8 +342,7 @@ static const struct channel_events channel_events = {
 	.on_drained = on_drained,
 };
 
-/* ---- listening
- * -------------------------------------------------------------------------- */
+/* ---- listening ---- */
 
 static uint32_t next_index(const struct self *self,
 			   const struct address *address)
@@ -423,7 +436,7 @@ int self_listen(struct self *self, const struct self_wish *wish,
 
 	memcpy(bound.host, self->result_host, sizeof(bound.host));
 	struct muster_listener *listener =
-		listener_open(self->cluster, &bound, wish->options, wish->url);
+		listener_open(self->cluster, &bound, wish->options);
 
 	listener->asked = wish->address;
 	listener->index = index;
@@ -445,8 +458,7 @@ void self_unlisten(struct self *self, const struct muster_listener *listener)
 					      .unlisten = { listener->id } });
 }
 
-/* ---- birth and death
- * ------------------------------------------------------------------- */
+/* ---- birth and death ---- */
 
 int self_ready(struct self *self)
 {
@@ -461,8 +473,9 @@ int self_ready(struct self *self)
 
 void self_start(struct self *self)
 {
-	if (!self->wait_ready)
-		DISCARD(self_ready(self)); /* a primary that is gone: on_end */
+	send(self,
+	     &(struct message){ .type = MESSAGE_RUNNING,
+				.running = { (uint32_t)self->worker.id } });
 }
 
 struct muster_worker *self_worker(struct self *self)

@@ -18,8 +18,7 @@ struct self;
 struct self *self_new(struct muster_cluster *cluster, int channel);
 void self_free(struct self *self); /* NULL is fine */
 
-/* Before the first turn of the loop: whoever runs and has nothing to listen on
- * is ready. */
+/* Before the first turn of the loop. */
 void self_start(struct self *self);
 
 struct muster_worker *self_worker(struct self *self);
@@ -30,7 +29,6 @@ uint32_t self_drain_idle_ms(const struct self *self);
 
 struct self_wish {
 	struct address address; /* resolved */
-	const char *url;
 	const struct muster_listen_options *options;
 };
 

@@ -34,9 +34,16 @@ static int check_stdio(const struct muster_settings *from,
 {
 	size_t channels = 0;
 
-	for (size_t i = 0; i < from->stdio_count; i++)
+	for (size_t i = 0; from->stdio != NULL && i < from->stdio_count; i++)
 		if (from->stdio[i] == MUSTER_STDIO_CHANNEL)
 			channels++;
+	for (size_t i = 0;
+	     from->descriptors != NULL && i < from->descriptor_count; i++)
+		if (from->descriptors[i] == MUSTER_STDIO_CHANNEL)
+			return problem_set(problem, -EINVAL, "SETTINGS_INVALID",
+					   "the channel cannot be one of the "
+					   "descriptors (it has its place "
+					   "before them, or in stdio)");
 	if (from->stdio != NULL && channels != 1)
 		return problem_set(problem, -EINVAL, "SETTINGS_INVALID",
 				   "the stdio table has %zu entries for the "

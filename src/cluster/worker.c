@@ -21,16 +21,19 @@
 #define CHANNEL_DESCRIPTOR 3
 #define DESCRIPTORS_MAX    (4 + 2 * SETTINGS_STDIO_MAX)
 
+/* More than a pipe holds. */
+#define DRAIN_READS_MAX 256
+
 struct worker_pipe {
 	struct muster_worker *worker;
 	int index;             /* the worker's descriptor */
 	struct stream *stream; /* NULL: ended */
 	bool is_quiet;         /* nothing came since it was cleared */
+	bool is_shut;          /* our side of it is closed */
 	bool is_busy;
 };
 
-/* ---- states ----------------------------------------------------------------
- */
+/* ---- states ---- */
 
 #define TO(state) (1u << (state))
 
@@ -63,8 +66,7 @@ void worker_move(struct muster_worker *worker, enum worker_state state)
 	worker->state = state;
 }
 
-/* ---- leaving ----------------------------------------------------------------
- */
+/* ---- leaving ---- */
 
 static void send_signal(struct muster_worker *worker, int signal)
 {
@@ -92,6 +94,16 @@ static void on_leave_time(void *owner)
 	}
 }
 
+/* How long a program that was asked to go may still be starting. */
+static uint32_t hello_ms(const struct muster_worker *worker)
+{
+	const struct muster_options *options = &worker->cluster->options;
+
+	return options->min_uptime_ms < options->drain_ms
+		       ? options->min_uptime_ms
+		       : options->drain_ms;
+}
+
 static void leave_within(struct muster_worker *worker, uint32_t deadline_ms)
 {
 	if (worker->is_dead || timer_is_started(worker->leave_timer))
@@ -117,27 +129,39 @@ static void start_draining(struct muster_worker *worker)
 	worker->events->on_draining(worker);
 }
 
+/* The time it has once it knows that it is to go. */
+static uint32_t leave_ms(const struct muster_worker *worker)
+{
+	return worker->finishes_nothing ? worker->cluster->options.kill_ms
+					: worker->cluster->options.drain_ms;
+}
+
 void worker_ask_to_leave(struct muster_worker *worker, bool at_once)
 {
-	if (worker->was_asked || worker->is_dead)
+	/* At once is told once as well, however often the worker asks. */
+	if (worker->is_dead || worker->was_told_at_once ||
+	    (worker->was_asked && !at_once))
 		return;
-	worker->was_asked = true;
-	worker->is_voluntary = true;
-	start_draining(worker);
-	timer_stop(worker->ready_timer);
+	worker->was_told_at_once = at_once;
 	if (worker->is_connected)
 		channel_send(worker->channel,
 			     &(struct message){ .type = MESSAGE_LEAVE,
 						.leave = { at_once } },
 			     -1);
-	leave_within(worker, worker->cluster->options.drain_ms);
-	/* A program that never said hello does not read the channel. */
+	if (worker->was_asked)
+		return;
+	worker->was_asked = true;
+	worker->is_voluntary = true;
+	start_draining(worker);
+	timer_stop(worker->ready_timer);
+	worker->finishes_nothing = at_once;
+	leave_within(worker, leave_ms(worker));
+	/* A program that does not say hello soon does not read the channel. */
 	if (!worker->said_hello)
-		worker_terminate(worker, SIGTERM);
+		timer_start(worker->leave_timer, hello_ms(worker), 0);
 }
 
-/* ---- the channel
- * -------------------------------------------------------------- */
+/* ---- the channel ---- */
 
 static void disconnected(struct muster_worker *worker,
 			 const struct problem *problem)
@@ -196,9 +220,16 @@ static void on_hello(struct muster_worker *worker,
 	if (worker->said_hello)
 		return;
 	worker->said_hello = true;
-	if (worker->state != WORKER_STARTING)
-		return; /* it was asked to leave before it was there */
-	worker_move(worker, WORKER_ONLINE);
+	if (worker->program == worker->cluster->program)
+		worker->cluster->program_speaks = true;
+	/* Else it was slow, and passed for a program that does not speak. */
+	if (worker->state == WORKER_STARTING)
+		worker_move(worker, WORKER_ONLINE);
+	if (worker->was_asked) {
+		/* It was, before it was there: now it has its time. */
+		timer_start(worker->leave_timer, leave_ms(worker), 0);
+		return;
+	}
 	events_tell(worker, EVENT_ONLINE);
 }
 
@@ -207,7 +238,16 @@ static void on_channel_message(void *owner, const struct message *message,
 {
 	struct muster_worker *worker = owner;
 
+	struct problem problem;
+
 	worker->pings_missed = 0;
+	if (!worker->said_hello && message->type != MESSAGE_HELLO) {
+		problem_set(&problem, -EPROTO, "HELLO_MISSING",
+			    "worker %d sent %s before it said HELLO",
+			    worker->id, message_name(message->type));
+		worker_break(worker, &problem);
+		return;
+	}
 	if (message->type == MESSAGE_HELLO)
 		on_hello(worker, &message->hello);
 	else if (message->type == MESSAGE_MESSAGE)
@@ -216,9 +256,13 @@ static void on_channel_message(void *owner, const struct message *message,
 		worker->events->on_message(worker, message, descriptors);
 }
 
-static void on_channel_drained(void *owner)
+static void on_channel_drained(void *owner, bool was_busy)
 {
-	events_tell(owner, EVENT_DRAIN);
+	struct muster_worker *worker = owner;
+
+	worker->events->on_drained(worker);
+	if (was_busy)
+		events_tell(worker, EVENT_DRAIN);
 }
 
 static const struct channel_events channel_events = {
@@ -227,8 +271,7 @@ static const struct channel_events channel_events = {
 	.on_drained = on_channel_drained,
 };
 
-/* ---- ready
- * ---------------------------------------------------------------------- */
+/* ---- ready ---- */
 
 void worker_set_ready(struct muster_worker *worker)
 {
@@ -246,22 +289,65 @@ void worker_set_ready(struct muster_worker *worker)
 	worker->events->on_ready(worker);
 }
 
-/* First after min_uptime_ms: a program that does not speak to us is ready by
- * being alive. Then after ready_ms: it had its time. */
+/* Will it say hello? Where nobody knows it may be a program that is not made
+ * for us. */
+static bool is_known_to_speak(const struct muster_worker *worker)
+{
+	return worker->said_hello ||
+	       (worker->program == worker->cluster->program &&
+		worker->cluster->program_speaks);
+}
+
+/* When it is ready by being alive: UINT64_MAX where that is not enough. */
+static uint64_t ready_at_ms(const struct muster_worker *worker)
+{
+	const struct muster_options *options = &worker->cluster->options;
+
+	if (options->wait_ready)
+		return UINT64_MAX;
+	if (worker->is_running)
+		return worker->running_ms + options->min_uptime_ms;
+	if (!is_known_to_speak(worker))
+		return worker->started_ms + options->min_uptime_ms;
+	return UINT64_MAX;
+}
+
+static void set_ready_timer(struct muster_worker *worker)
+{
+	uint64_t now_ms = loop_now_ms(worker->cluster->loop);
+	uint64_t at_ms = worker->started_ms + worker->cluster->options.ready_ms;
+
+	if (ready_at_ms(worker) < at_ms)
+		at_ms = ready_at_ms(worker);
+	timer_start(worker->ready_timer, at_ms > now_ms ? at_ms - now_ms : 0,
+		    0);
+}
+
+void worker_set_running(struct muster_worker *worker)
+{
+	worker->is_running = true;
+	worker->running_ms = loop_now_ms(worker->cluster->loop);
+	if (worker->state < WORKER_READY)
+		set_ready_timer(worker);
+}
+
+/*
+ * First min_uptime_ms after it was started, or, where it speaks to us, after
+ * it began to run: a program that does not listen is ready by being alive.
+ * Else after ready_ms: it had its time.
+ */
 static void on_ready_time(void *owner)
 {
 	struct muster_worker *worker = owner;
 	const struct muster_options *options = &worker->cluster->options;
-	uint64_t alive_ms =
-		loop_now_ms(worker->cluster->loop) - worker->started_ms;
+	uint64_t now_ms = loop_now_ms(worker->cluster->loop);
 
-	if (!worker->said_hello && !options->wait_ready) {
+	if (now_ms >= ready_at_ms(worker)) {
 		worker_set_ready(worker);
 		return;
 	}
-	if (alive_ms + 1 < options->ready_ms) {
-		timer_start(worker->ready_timer, options->ready_ms - alive_ms,
-			    0);
+	if (now_ms < worker->started_ms + options->ready_ms) {
+		set_ready_timer(worker);
 		return;
 	}
 	worker->missed_ready = true;
@@ -275,8 +361,7 @@ static void on_ready_time(void *owner)
 	worker_terminate(worker, SIGTERM);
 }
 
-/* ---- pipes
- * ---------------------------------------------------------------------- */
+/* ---- pipes ---- */
 
 static void on_pipe_bytes(void *owner, const uint8_t *bytes, size_t length)
 {
@@ -317,17 +402,20 @@ static const struct stream_events pipe_events = {
 	.on_written = on_pipe_written,
 };
 
-/* What a worker wrote before it exited is told before its exit. */
+/* What a worker wrote before it exited is told before its exit. What a child
+ * of its goes on writing has no end. */
 static void drain_pipes(struct muster_worker *worker)
 {
 	for (size_t i = 0; i < worker->pipe_count; i++) {
 		struct worker_pipe *pipe = &worker->pipes[i];
 
-		do {
+		pipe->is_quiet = false;
+		for (int reads = 0; reads < DRAIN_READS_MAX && !pipe->is_quiet;
+		     reads++) {
 			pipe->is_quiet = true;
 			if (pipe->stream != NULL)
 				stream_read_now(pipe->stream);
-		} while (!pipe->is_quiet);
+		}
 		close_pipe(pipe);
 	}
 }
@@ -349,7 +437,7 @@ int muster_worker_write(struct muster_worker *worker, int descriptor,
 	struct iovec part = { .iov_base = (void *)(uintptr_t)bytes,
 			      .iov_len = length };
 
-	if (pipe == NULL)
+	if (pipe == NULL || pipe->is_shut)
 		return -EBADF;
 	stream_write(pipe->stream, &part, 1);
 	if (stream_queued_bytes(pipe->stream) <= CHANNEL_BUSY_BYTES)
@@ -362,14 +450,14 @@ int muster_worker_close_pipe(struct muster_worker *worker, int descriptor)
 {
 	struct worker_pipe *pipe = find_pipe(worker, descriptor);
 
-	if (pipe == NULL)
+	if (pipe == NULL || pipe->is_shut)
 		return -EBADF;
+	pipe->is_shut = true;
 	stream_shutdown(pipe->stream);
 	return 0;
 }
 
-/* ---- the end
- * ---------------------------------------------------------------------- */
+/* ---- the end ---- */
 
 static void run_freed(struct loop_task *task)
 {
@@ -402,8 +490,7 @@ static void on_child_exited(void *owner, int code, int signal)
 	loop_defer(worker->cluster->loop, &worker->freed);
 }
 
-/* ---- the start
- * --------------------------------------------------------------------- */
+/* ---- the start ---- */
 
 /* What the child finds, entry by entry; -1 is /dev/null. Ours to close after
  * the fork are those in `opened`. */
@@ -513,6 +600,23 @@ static void set_variable(struct environment *environment, char *variable)
 	environment->list[environment->count] = NULL;
 }
 
+static void drop_variable(struct environment *environment, const char *prefix)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < environment->count; i++) {
+		char *variable = environment->list[i];
+
+		if (strncmp(variable, prefix, strlen(prefix)) == 0)
+			free(variable);
+		else
+			environment->list[kept++] = variable;
+	}
+	environment->count = kept;
+	if (environment->list != NULL)
+		environment->list[kept] = NULL;
+}
+
 static void set_variables(struct environment *environment,
 			  const char *const *list)
 {
@@ -536,6 +640,12 @@ static struct environment environment_of(const struct muster_worker *worker,
 	set_variable(&environment, mem_format("MUSTER_CHANNEL_FD=%d", channel));
 	set_variable(&environment,
 		     mem_format("NODE_APP_INSTANCE=%d", worker->id - 1));
+	/* Our own, if there is one, is for us alone. */
+	drop_variable(&environment, "NOTIFY_SOCKET=");
+	drop_variable(&environment, "WATCHDOG_");
+	if (start->notify != NULL)
+		set_variable(&environment,
+			     mem_format("NOTIFY_SOCKET=%s", start->notify));
 	return environment;
 }
 
@@ -570,6 +680,9 @@ static int spawn(struct muster_worker *worker, const struct worker_start *start,
 		.descriptors = table->list,
 		.descriptor_count = table->count,
 	};
+	/* Whatever this program has opened since, the worker finds what it is
+	 * given and nothing else. */
+	DISCARD(close_range(3, ~0u, CLOSE_RANGE_CLOEXEC));
 	int error = child_open(worker->cluster->loop, &options, on_child_exited,
 			       worker, &worker->child);
 
@@ -592,7 +705,6 @@ static void start_pipes(struct muster_worker *worker)
 
 int worker_start(struct muster_worker *worker, const struct worker_start *start)
 {
-	const struct muster_options *options = &worker->cluster->options;
 	struct loop *loop = worker->cluster->loop;
 	struct table table = { .channel = CHANNEL_DESCRIPTOR };
 	int ends[2] = { -1, -1 };
@@ -625,11 +737,7 @@ int worker_start(struct muster_worker *worker, const struct worker_start *start)
 	worker->freed.run = run_freed;
 	channel_start(worker->channel);
 	start_pipes(worker);
-	timer_start(worker->ready_timer,
-		    options->min_uptime_ms < options->ready_ms
-			    ? options->min_uptime_ms
-			    : options->ready_ms,
-		    0);
+	set_ready_timer(worker);
 	loop_defer(loop, &worker->fork_told);
 	return 0;
 }

@@ -44,13 +44,19 @@ struct muster_worker {
 	bool is_connected;
 	bool is_dead;
 	bool is_voluntary;
-	bool was_asked; /* to leave */
+	bool was_asked;        /* to leave */
+	bool was_told_at_once;
+	bool finishes_nothing; /* asked to go at once */
 	bool said_hello;
+	uint32_t program; /* cluster->program when it was started */
+	bool is_running;
 	bool was_ready;
 	bool missed_ready; /* was not ready in time */
 	int code;
 	int signal;
+	bool wished_to_leave; /* before it was asked */
 	uint64_t started_ms;
+	uint64_t running_ms;
 	struct child *child;
 	struct channel *channel;
 	enum muster_serialization serialization;
@@ -63,7 +69,8 @@ struct muster_worker {
 	struct timer *leave_timer; /* to be gone within; then TERM, then KILL */
 	int leave_signal;          /* the next one to send */
 	uint32_t pings_missed;
-	uint32_t lanes; /* a bit for each one in use */
+	uint32_t lanes;          /* a bit for each one in use */
+	uint32_t answers_queued; /* since nothing was, at most */
 	struct loop_task fork_told;
 	struct loop_task freed;
 	uint64_t generation; /* how many reloads had begun when it started */
@@ -82,6 +89,8 @@ struct worker_events {
 	/* It gets no more connections: it was asked to leave, or asked to
 	 * itself, or its channel is closed. */
 	void (*on_draining)(struct muster_worker *worker);
+	/* It read what had to wait for it. */
+	void (*on_drained)(struct muster_worker *worker);
 	/* Before the application is told. */
 	void (*on_disconnecting)(struct muster_worker *worker);
 	void (*on_exiting)(struct muster_worker *worker);
@@ -92,6 +101,7 @@ struct worker_start {
 	const struct settings *settings;
 	const char *const *env;  /* of this worker alone; may be NULL */
 	const char *exec;        /* resolved */
+	const char *notify;      /* NOTIFY_SOCKET; NULL: none */
 	const char *const *args; /* without [0] */
 	const struct worker_events *events;
 };
@@ -110,6 +120,9 @@ const char *worker_state_name(enum worker_state state);
 
 /* Tells the application and the primary that it serves. */
 void worker_set_ready(struct muster_worker *worker);
+
+/* It turns its loop: what it does not listen on soon it never will. */
+void worker_set_running(struct muster_worker *worker);
 
 /* Asks it to go and sees to it that it does. */
 void worker_ask_to_leave(struct muster_worker *worker, bool at_once);

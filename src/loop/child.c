@@ -1,6 +1,8 @@
 #include "loop/child.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/must.h"
@@ -26,18 +28,22 @@ static void on_uv_exit(uv_process_t *handle, int64_t status, int signal)
 	child->on_exited(child->owner, signal != 0 ? -1 : (int)status, signal);
 }
 
-static uv_stdio_container_t *stdio_of(const struct child_options *options)
+/* libuv opens /dev/null for 0 to 2 alone, and leaves other entries closed. */
+static uv_stdio_container_t *stdio_of(const struct child_options *options,
+				      int *null)
 {
 	uv_stdio_container_t *stdio =
 		mem_zalloc(options->descriptor_count * sizeof(*stdio));
 
 	for (size_t i = 0; i < options->descriptor_count; i++) {
-		if (options->descriptors[i] < 0) {
-			stdio[i].flags = UV_IGNORE;
-		} else {
-			stdio[i].flags = UV_INHERIT_FD;
-			stdio[i].data.fd = options->descriptors[i];
-		}
+		int descriptor = options->descriptors[i];
+
+		if (descriptor < 0 && *null < 0)
+			*null = open("/dev/null", O_RDWR | O_CLOEXEC);
+		if (descriptor < 0)
+			descriptor = *null;
+		stdio[i].flags = descriptor < 0 ? UV_IGNORE : UV_INHERIT_FD;
+		stdio[i].data.fd = descriptor;
 	}
 	return stdio;
 }
@@ -46,7 +52,8 @@ int child_open(struct loop *loop, const struct child_options *options,
 	       child_exited_fn on_exited, void *owner, struct child **child_out)
 {
 	struct child *child = mem_zalloc(sizeof(*child));
-	uv_stdio_container_t *stdio = stdio_of(options);
+	int null = -1;
+	uv_stdio_container_t *stdio = stdio_of(options, &null);
 	uv_process_options_t uv = {
 		.file = options->file,
 		.args = (char **)(uintptr_t)options->arguments,
@@ -67,9 +74,12 @@ int child_open(struct loop *loop, const struct child_options *options,
 	child->on_exited = on_exited;
 	child->owner = owner;
 
+	loop_touch(loop); /* the first one watches for SIGCHLD */
 	int error = uv_spawn(loop_uv(loop), &child->handle, &uv);
 
 	free(stdio);
+	if (null >= 0)
+		close(null);
 	if (error < 0) {
 		/* The handle is known to the loop even after a failure. */
 		uv_close((uv_handle_t *)&child->handle, on_handle_closed);

@@ -1,9 +1,11 @@
 #include "loop/fdstream.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -33,6 +35,8 @@ struct fdstream {
 	int polled; /* UV_READABLE | UV_WRITABLE */
 	bool is_reading;
 	bool is_blocked; /* the socket is full: wait until it is writable */
+	bool is_paused;  /* for `retry`: no event would come */
+	bool owes_drained;
 	bool has_ended;
 	bool is_closing;
 	struct loop *loop;
@@ -40,6 +44,8 @@ struct fdstream {
 	struct loop_task drained; /* tells the owner */
 	struct buffer out;
 	uint64_t sent;          /* all bytes that ever left */
+	uint64_t covered;       /* the descriptors up to here have left */
+	uint64_t received;      /* all bytes that ever came */
 	struct buffer outgoing; /* of struct outgoing, in order */
 	struct buffer incoming; /* of int */
 	const struct fdstream_events *events;
@@ -79,6 +85,7 @@ static void update_poll(struct fdstream *stream)
 	if (wanted == stream->polled)
 		return;
 	stream->polled = wanted;
+	loop_touch(stream->loop);
 	if (wanted == 0)
 		MUST(uv_poll_stop(&stream->poll) == 0);
 	else
@@ -90,8 +97,18 @@ static void end(struct fdstream *stream, int error)
 	if (stream->has_ended)
 		return;
 	stream->has_ended = true;
+	loop_undefer(&stream->flush);
 	update_poll(stream);
 	stream->events->on_end(stream->owner, error);
+}
+
+/* Nothing can be sent any more. What the peer said before it went comes
+ * first. */
+static void end_writing(struct fdstream *stream, int error)
+{
+	if (stream->is_reading)
+		fdstream_read_arrived(stream);
+	end(stream, error);
 }
 
 static void run_flush(struct loop_task *task)
@@ -100,23 +117,23 @@ static void run_flush(struct loop_task *task)
 	int error = fdstream_flush(stream);
 
 	if (error < 0 && error != -EAGAIN)
-		end(stream, error);
+		end_writing(stream, error);
 }
 
 static void on_uv_poll(uv_poll_t *poll, int status, int events)
 {
 	struct fdstream *stream = poll->data;
 
-	(void)status; /* an error shows when the socket is used */
-	if ((events & UV_WRITABLE) != 0 && stream->is_blocked) {
-		int error = fdstream_flush(stream);
-
-		if (error < 0 && error != -EAGAIN)
-			end(stream, error);
-	}
+	/* After an error libuv has stopped the handle; reading tells which. */
+	if (status < 0)
+		stream->polled = 0;
+	if ((events & UV_WRITABLE) != 0 && stream->is_blocked)
+		run_flush(&stream->flush);
 	if (!stream->is_closing && stream->is_reading &&
-	    (events & UV_WRITABLE) != events)
+	    (status < 0 || (events & ~UV_WRITABLE) != 0))
 		fdstream_read_now(stream);
+	if (status < 0)
+		update_poll(stream);
 }
 
 static void on_uv_retry(uv_timer_t *timer)
@@ -130,8 +147,11 @@ static void run_drained(struct loop_task *task)
 {
 	struct fdstream *stream = LIST_ENTRY(task, struct fdstream, drained);
 
-	if (buffer_length(&stream->out) == 0)
-		stream->events->on_drained(stream->owner);
+	/* Otherwise the flush that follows tells. */
+	if (buffer_length(&stream->out) > 0)
+		return;
+	stream->owes_drained = false;
+	stream->events->on_drained(stream->owner);
 }
 
 struct fdstream *fdstream_open(struct loop *loop, int descriptor,
@@ -201,7 +221,7 @@ uint8_t *fdstream_queue(struct fdstream *stream, size_t length)
 	uint8_t *room = buffer_reserve(&stream->out, length);
 
 	buffer_extend(&stream->out, length);
-	if (!stream->is_blocked)
+	if (!stream->is_blocked && !stream->is_paused)
 		loop_defer(stream->loop, &stream->flush);
 	return room;
 }
@@ -236,6 +256,8 @@ int fdstream_send_now(struct fdstream *stream, const void *bytes, size_t length,
 	if (count > 0) {
 		message.msg_control = control.bytes;
 		message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+		/* The padding too: the kernel reads it, and valgrind tells. */
+		memset(control.bytes, 0, message.msg_controllen);
 		struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 
 		header->cmsg_level = SOL_SOCKET;
@@ -253,6 +275,7 @@ int fdstream_send_now(struct fdstream *stream, const void *bytes, size_t length,
 			       : -errno;
 	/* A small piece is one buffer of the kernel's: all or nothing. Should
 	 * it ever not be, the rest goes the ordinary way. */
+	stream->covered = stream->sent + length;
 	stream->sent += (uint64_t)sent;
 	if ((size_t)sent < length)
 		memcpy(fdstream_queue(stream, length - (size_t)sent),
@@ -261,7 +284,9 @@ int fdstream_send_now(struct fdstream *stream, const void *bytes, size_t length,
 }
 
 /* One send: the bytes up to what the descriptors allow. Descriptors go with
- * the byte they were queued before, or with an earlier one. */
+ * the byte they were queued before, or with an earlier one: where the socket
+ * took a part alone, the rest of it goes before any other descriptors do. So
+ * a reader never has to keep more than a batch. */
 static int send_batch(struct fdstream *stream)
 {
 	struct outgoing *out =
@@ -276,6 +301,9 @@ static int send_batch(struct fdstream *stream)
 
 	if (length > SEND_BYTES)
 		length = SEND_BYTES;
+	if (stream->covered > stream->sent &&
+	    length > stream->covered - stream->sent)
+		length = (size_t)(stream->covered - stream->sent);
 	while (count < queued && count < FDSTREAM_BATCH &&
 	       out[count].offset < stream->sent + length) {
 		descriptors[count] = out[count].descriptor;
@@ -296,6 +324,8 @@ static int send_batch(struct fdstream *stream)
 	if (count > 0) {
 		message.msg_control = control.bytes;
 		message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+		/* The padding too: the kernel reads it, and valgrind tells. */
+		memset(control.bytes, 0, message.msg_controllen);
 		struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 
 		header->cmsg_level = SOL_SOCKET;
@@ -311,6 +341,8 @@ static int send_batch(struct fdstream *stream)
 		return -errno;
 	for (size_t i = 0; i < count; i++)
 		close(descriptors[i]);
+	if (stream->covered < stream->sent + length)
+		stream->covered = stream->sent + length;
 	buffer_consume(&stream->outgoing, count * sizeof(*out));
 	buffer_consume(&stream->out, (size_t)sent);
 	stream->sent += (uint64_t)sent;
@@ -320,10 +352,12 @@ static int send_batch(struct fdstream *stream)
 int fdstream_flush(struct fdstream *stream)
 {
 	int error = 0;
-	bool had_to_wait = stream->is_blocked;
 
+	if (stream->is_closing)
+		return -EPIPE;
 	loop_undefer(&stream->flush);
 	stream->is_blocked = false;
+	stream->is_paused = false;
 	while (error == 0 && buffer_length(&stream->out) > 0) {
 		error = send_batch(stream);
 		if (error == -EINTR)
@@ -332,13 +366,20 @@ int fdstream_flush(struct fdstream *stream)
 	if (error == -ETOOMANYREFS || error == -ENOBUFS) {
 		MUST(uv_timer_start(&stream->retry, on_uv_retry, RETRY_MS, 0) ==
 		     0);
-		error = -EAGAIN;
+		stream->is_paused = true;
 	}
 	stream->is_blocked = error == -EAGAIN;
 	update_poll(stream);
-	if (error == 0) {
+	if (stream->is_blocked || stream->is_paused) {
+		stream->owes_drained = true;
+		return -EAGAIN;
+	}
+	if (error < 0 && !stream->has_ended) {
+		/* Whoever asked may be up the stack: the end is told later. */
+		loop_defer(stream->loop, &stream->flush);
+	} else if (error == 0) {
 		buffer_trim(&stream->out, KEPT_BYTES);
-		if (had_to_wait)
+		if (stream->owes_drained)
 			loop_defer(stream->loop, &stream->drained);
 	}
 	return error;
@@ -385,24 +426,46 @@ static bool read_into(struct fdstream *stream, uint8_t *room)
 		end(stream, -EMFILE);
 		return false;
 	}
+	stream->received += (uint64_t)received;
 	stream->events->on_bytes(stream->owner, room, (size_t)received);
 	return true;
 }
 
 bool fdstream_read_now(struct fdstream *stream)
 {
-	return read_into(stream, loop_scratch(stream->loop));
+	return read_into(stream, loop_fdstream_scratch(stream->loop));
+}
+
+void fdstream_read_arrived(struct fdstream *stream)
+{
+	uint64_t before = stream->received;
+	int arrived = 0;
+
+	DISCARD(ioctl(stream->descriptor, SIOCINQ, &arrived)); /* then 0 */
+	/* Once more than that, for the end. */
+	while (fdstream_read_now(stream) &&
+	       stream->received - before <= (uint64_t)arrived)
+		;
 }
 
 int fdstream_read_within(struct fdstream *stream, int timeout_ms)
 {
 	struct pollfd wait = { .fd = stream->descriptor, .events = POLLIN };
+
+	/* What is awaited may be the answer to what has not left yet. */
+	DISCARD(fdstream_flush(stream)); /* the end shows by reading */
+	if (stream->is_blocked)
+		wait.events |= POLLOUT;
+	if (stream->is_paused && timeout_ms > RETRY_MS)
+		timeout_ms = RETRY_MS;
 	int ready = poll(&wait, 1, timeout_ms);
 
 	if (ready < 0)
 		return errno == EINTR ? 0 : -errno;
 	if (ready == 0)
-		return -ETIMEDOUT;
+		return stream->is_paused ? 0 : -ETIMEDOUT;
+	if ((wait.revents & ~POLLOUT) == 0)
+		return 0;
 	/* The scratch memory may be in use by a callback that waits. */
 	uint8_t *room = mem_alloc(LOOP_SCRATCH_BYTES);
 

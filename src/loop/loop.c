@@ -10,9 +10,11 @@ struct loop {
 	uv_loop_t uv;
 	uv_prepare_t prepare; /* runs the deferred tasks; keeps nothing alive */
 	struct list tasks;
-	unsigned holds; /* while above 0 the prepare handle counts */
+	unsigned holds;  /* while above 0 the prepare handle counts */
+	bool is_touched; /* loop_touch() since the last turn began */
 	const struct log *log;
 	uint8_t scratch[LOOP_SCRATCH_BYTES];
+	uint8_t fdstream_scratch[LOOP_SCRATCH_BYTES];
 };
 
 /* What the tasks defer runs too: nothing may wait while the loop blocks. */
@@ -20,11 +22,10 @@ static void run_tasks(struct loop *loop)
 {
 	struct list *link;
 
-	while ((link = list_first(&loop->tasks)) != NULL) {
+	while ((link = list_take_first(&loop->tasks)) != NULL) {
 		struct loop_task *task =
 			LIST_ENTRY(link, struct loop_task, link);
 
-		list_remove(link);
 		task->run(task);
 	}
 }
@@ -96,7 +97,7 @@ int loop_descriptor(const struct loop *loop)
 
 int loop_timeout_ms(const struct loop *loop)
 {
-	if (!list_is_empty(&loop->tasks))
+	if (!list_is_empty(&loop->tasks) || loop->is_touched)
 		return 0;
 	return uv_backend_timeout(&loop->uv);
 }
@@ -104,6 +105,7 @@ int loop_timeout_ms(const struct loop *loop)
 bool loop_turn(struct loop *loop)
 {
 	run_tasks(loop);
+	loop->is_touched = false;
 	bool is_alive = uv_run(&loop->uv, UV_RUN_NOWAIT) != 0;
 
 	run_tasks(loop);
@@ -135,6 +137,16 @@ void loop_undefer(struct loop_task *task)
 {
 	if (list_is_linked(&task->link))
 		list_remove(&task->link);
+}
+
+uint8_t *loop_fdstream_scratch(struct loop *loop)
+{
+	return loop->fdstream_scratch;
+}
+
+void loop_touch(struct loop *loop)
+{
+	loop->is_touched = true;
 }
 
 uv_loop_t *loop_uv(struct loop *loop)

@@ -36,6 +36,7 @@ struct signals *signals_open(struct loop *loop, const int *list, size_t count,
 	MUST(count > 0 && count <= SIGNALS_MAX);
 	struct signals *signals = mem_zalloc(sizeof(*signals));
 
+	loop_touch(loop);
 	signals->on_signal = on_signal;
 	signals->owner = owner;
 	for (size_t i = 0; i < count; i++) {

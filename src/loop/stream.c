@@ -95,6 +95,7 @@ static void join_poll(struct stream *stream)
 	}
 	MUST(uv_poll_start(&stream->handle, events, on_uv_poll) == 0);
 	stream->awaited = events;
+	loop_touch(stream->loop);
 }
 
 static void narrow_poll(struct stream *stream)
@@ -104,6 +105,7 @@ static void narrow_poll(struct stream *stream)
 	if (events == stream->awaited)
 		return;
 	stream->awaited = events;
+	loop_touch(stream->loop);
 	if (events == 0)
 		MUST(uv_poll_stop(&stream->handle) == 0);
 	else

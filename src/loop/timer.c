@@ -57,6 +57,14 @@ void timer_stop(struct timer *timer)
 	MUST(uv_timer_stop(&timer->handle) == 0);
 }
 
+void timer_set_keeps_alive(struct timer *timer, bool keeps_alive)
+{
+	if (keeps_alive)
+		uv_ref((uv_handle_t *)&timer->handle);
+	else
+		uv_unref((uv_handle_t *)&timer->handle);
+}
+
 bool timer_is_started(const struct timer *timer)
 {
 	return uv_is_active((const uv_handle_t *)&timer->handle) != 0;

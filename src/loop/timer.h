@@ -16,4 +16,5 @@ void timer_close(struct timer *timer); /* NULL is fine */
 /* Starting again sets it anew. repeat_ms 0: once. */
 void timer_start(struct timer *timer, uint64_t delay_ms, uint64_t repeat_ms);
 void timer_stop(struct timer *timer);
+void timer_set_keeps_alive(struct timer *timer, bool keeps_alive);
 bool timer_is_started(const struct timer *timer);

@@ -19,6 +19,7 @@ struct watch {
 	uv_check_t check;
 	int open_handles;
 	int descriptor;
+	struct loop *loop;
 	bool is_started;
 	bool is_exclusive;
 	watch_fn on_readable;
@@ -37,9 +38,13 @@ static void on_uv_poll(uv_poll_t *handle, int status, int events)
 {
 	struct watch *watch = handle->data;
 
-	/* An error on the descriptor shows when it is read. */
-	(void)status;
+	/* An error shows when the descriptor is read. libuv has stopped the
+	 * handle then; it goes on, as a UDP socket's errors pass. */
 	(void)events;
+	if (status < 0 && watch->is_started) {
+		watch->is_started = false;
+		watch_start(watch);
+	}
 	watch->on_readable(watch->owner);
 }
 
@@ -50,9 +55,10 @@ static void on_uv_check(uv_check_t *check)
 	struct epoll_event event = { .events = EPOLLIN | EPOLLEXCLUSIVE,
 				     .data.fd = watch->descriptor };
 
-	MUST(uv_check_stop(check) == 0);
+	/* Started by a callback of the poll, it is not in it yet: next time. */
 	if (epoll_ctl(epoll, EPOLL_CTL_DEL, watch->descriptor, &event) < 0)
 		return;
+	MUST(uv_check_stop(check) == 0);
 	if (epoll_ctl(epoll, EPOLL_CTL_ADD, watch->descriptor, &event) == 0)
 		return;
 	event.events = EPOLLIN;
@@ -75,6 +81,7 @@ int watch_open(struct loop *loop, int descriptor, watch_fn on_readable,
 	watch->check.data = watch;
 	watch->open_handles = 2;
 	watch->descriptor = descriptor;
+	watch->loop = loop;
 	watch->on_readable = on_readable;
 	watch->owner = owner;
 	*watch_out = watch;
@@ -94,6 +101,7 @@ void watch_start(struct watch *watch)
 	if (watch->is_started)
 		return;
 	watch->is_started = true;
+	loop_touch(watch->loop);
 	MUST(uv_poll_start(&watch->handle, UV_READABLE, on_uv_poll) == 0);
 	if (watch->is_exclusive)
 		MUST(uv_check_start(&watch->check, on_uv_check) == 0);

@@ -64,8 +64,7 @@ static void finish(struct connection *connection)
 	on_closed(token);
 }
 
-/* ---- Output ---------------------------------------------------------------
- */
+/* ---- Output ---- */
 
 void http_connection_flush(struct connection *connection, const void *extra,
 			   size_t extra_length)
@@ -73,7 +72,9 @@ void http_connection_flush(struct connection *connection, const void *extra,
 	struct buffer *output = &connection->server->output;
 	size_t mark = connection->server->mark;
 	struct iovec parts[] = {
-		{ .iov_base = buffer_bytes(output) + mark,
+		{ .iov_base = buffer_length(output) > mark
+				      ? buffer_bytes(output) + mark
+				      : NULL,
 		  .iov_len = buffer_length(output) - mark },
 		{ .iov_base = (void *)(uintptr_t)extra,
 		  .iov_len = extra_length },
@@ -93,8 +94,7 @@ static bool is_blocked(const struct connection *connection)
 	return stream_queued_bytes(connection->stream) > QUEUED_BYTES_MAX;
 }
 
-/* ---- Input -----------------------------------------------------------------
- */
+/* ---- Input ---- */
 
 bool http_connection_has_more(const struct connection *connection)
 {
@@ -282,16 +282,15 @@ static size_t process(struct connection *connection, const char *bytes,
 	return used;
 }
 
-/* ---- What a connection waits for next --------------------------------------
- */
+/* ---- What a connection waits for next ---- */
 
-/* Once for a connection that is kept: replies may leave in several writes, and
+/* Once for a connection that was kept: replies may leave in several writes, and
  * none of them should wait for the client to acknowledge the one before. */
 static void set_nodelay(struct connection *connection)
 {
 	int on = 1;
 
-	if (connection->is_nodelay)
+	if (connection->is_nodelay || connection->requests == 0)
 		return;
 	connection->is_nodelay = true;
 	/* Fails for a unix socket, which does not need it. */
@@ -415,21 +414,28 @@ static const struct stream_events stream_events = {
 	.on_written = on_written,
 };
 
-static void on_task(struct loop_task *task)
+/* The first read, before the loop is told of the connection at all. */
+static void probe(struct connection *connection)
 {
-	struct connection *connection =
-		LIST_ENTRY(task, struct connection, task);
 	struct http_server *server = connection->server;
 
-	if (!connection->is_fresh) {
-		resume(connection);
-		return;
-	}
+	MUST(server->probed == NULL);
 	server->probed = connection;
 	stream_read_now(connection->stream);
 	if (server->probed == connection)
 		settle(connection);
 	server->probed = NULL;
+}
+
+static void on_task(struct loop_task *task)
+{
+	struct connection *connection =
+		LIST_ENTRY(task, struct connection, task);
+
+	if (connection->is_fresh)
+		probe(connection);
+	else
+		resume(connection);
 }
 
 void http_connection_replied(struct connection *connection, bool is_last,
@@ -452,8 +458,7 @@ void http_connection_replied(struct connection *connection, bool is_last,
 		settle(connection);
 }
 
-/* ---- Time-outs -------------------------------------------------------------
- */
+/* ---- Time-outs ---- */
 
 /* A request may be on its way in at this moment. */
 static void close_idle(struct connection *connection)
@@ -584,8 +589,7 @@ static void start_sweep(struct http_server *server)
 	timer_start(server->sweep, every_ms, every_ms);
 }
 
-/* ---- The server ------------------------------------------------------------
- */
+/* ---- The server ---- */
 
 static uint32_t or_default(uint32_t value, uint32_t otherwise)
 {
@@ -646,8 +650,9 @@ void http_server_free(struct http_server *server)
 	free(server);
 }
 
-void http_server_take(struct http_server *server, int descriptor,
-		      http_closed_fn on_closed, void *token)
+static struct connection *connection_new(struct http_server *server,
+					 int descriptor,
+					 http_closed_fn on_closed, void *token)
 {
 	struct connection *connection = mem_zalloc(sizeof(*connection));
 
@@ -663,8 +668,21 @@ void http_server_take(struct http_server *server, int descriptor,
 	list_add_last(&server->connections, &connection->link);
 	if (server->connection_count++ == 0)
 		start_sweep(server);
-	/* The first read is at the end of the turn: the caller may be reading
-	 * itself, and the request is more likely to be here by then. */
+	return connection;
+}
+
+void http_server_take(struct http_server *server, int descriptor,
+		      http_closed_fn on_closed, void *token)
+{
+	probe(connection_new(server, descriptor, on_closed, token));
+}
+
+void http_server_take_later(struct http_server *server, int descriptor,
+			    http_closed_fn on_closed, void *token)
+{
+	struct connection *connection =
+		connection_new(server, descriptor, on_closed, token);
+
 	loop_defer(server->loop, &connection->task);
 }
 

@@ -92,8 +92,7 @@ static struct text status_line(int status, char room[16])
 	return (struct text){ room, 15 };
 }
 
-/* ---- Headers of every reply ------------------------------------------------
- */
+/* ---- Headers of every reply ---- */
 
 static void make_common(struct http_server *server, time_t now)
 {
@@ -128,12 +127,12 @@ static struct text common(struct http_server *server)
 		    buffer_length(&server->common) == 0)
 			make_common(server, now.tv_sec);
 	}
+	MUST(buffer_length(&server->common) > 0);
 	return (struct text){ (const char *)buffer_bytes(&server->common),
 			      buffer_length(&server->common) };
 }
 
-/* ---- Putting a reply together ----------------------------------------------
- */
+/* ---- Putting a reply together ---- */
 
 struct reply {
 	int status;
@@ -235,8 +234,7 @@ void http_reply_continue(struct connection *connection)
 			   "HTTP/1.1 100 Continue\r\n\r\n");
 }
 
-/* ---- The application's side ------------------------------------------------
- */
+/* ---- The application's side ---- */
 
 /* Set by the server, or about this one connection. */
 static const char *const reserved[] = {
@@ -326,7 +324,7 @@ void muster_http_reply(struct muster_http *http, int status, const char *type,
 	struct reply reply = reply_of(http, status, type, body, length);
 
 	/* The application's mistakes: nothing of it is sent. */
-	if (status < 200 || status > 599 ||
+	if (status < 200 || status > 599 || (body == NULL && length > 0) ||
 	    (type != NULL && !http1_is_value(type, reply.type.length)))
 		reply = reply_of(http, 500, NULL, NULL, 0);
 	reply_to(http, &reply);

@@ -112,8 +112,7 @@ static struct muster_http *owned(const struct muster_http *http)
 	return own;
 }
 
-/* ---- The request line ------------------------------------------------------
- */
+/* ---- The request line ---- */
 
 const char *muster_http_method(const struct muster_http *http)
 {
@@ -134,8 +133,7 @@ const char *muster_http_query(const struct muster_http *http)
 	return owned(http)->text + http->head.query.start;
 }
 
-/* ---- Parameters ------------------------------------------------------------
- */
+/* ---- Parameters ---- */
 
 static int hex(char digit)
 {
@@ -147,17 +145,17 @@ static int hex(char digit)
 }
 
 /* What is no escape, and a NUL, which would end the text, stay as sent. */
-static char *decode(char *to, const char *from, const char *end)
+static uint8_t *decode(uint8_t *to, const char *from, const char *end)
 {
 	for (; from < end; from++) {
 		int high = *from == '%' && end - from > 2 ? hex(from[1]) : -1;
 		int low = high >= 0 ? hex(from[2]) : -1;
 
 		if (low >= 0 && high + low > 0) {
-			*to++ = (char)(high << 4 | low);
+			*to++ = (uint8_t)(high << 4 | low);
 			from += 2;
 		} else {
-			*to++ = *from == '+' ? ' ' : *from;
+			*to++ = *from == '+' ? ' ' : (uint8_t)*from;
 		}
 	}
 	*to++ = 0;
@@ -169,9 +167,9 @@ static void decode_parameters(struct muster_http *http)
 	const char *at = muster_http_query(http);
 	const char *end = at + http->head.query.length;
 	/* "a" alone, the worst case, gets two NULs for its "&". */
-	char *to = mem_alloc(2 * (size_t)(end - at) + 2);
+	uint8_t *to = mem_alloc(2 * (size_t)(end - at) + 2);
 
-	http->parameters = to;
+	http->parameters = (char *)to;
 	while (at < end) {
 		const char *stop = memchr(at, '&', (size_t)(end - at));
 
@@ -186,7 +184,7 @@ static void decode_parameters(struct muster_http *http)
 		}
 		at = stop + 1;
 	}
-	http->parameters_length = (size_t)(to - http->parameters);
+	http->parameters_length = (size_t)((char *)to - http->parameters);
 }
 
 const char *muster_http_parameter(struct muster_http *http, const char *name)
@@ -207,8 +205,7 @@ const char *muster_http_parameter(struct muster_http *http, const char *name)
 	return NULL;
 }
 
-/* ---- Headers and body ------------------------------------------------------
- */
+/* ---- Headers and body ---- */
 
 const char *muster_http_header(const struct muster_http *http, const char *name)
 {
@@ -233,8 +230,7 @@ const void *muster_http_body(const struct muster_http *http, size_t *length)
 	return owned(http)->text + http->head.length;
 }
 
-/* ---- The client ------------------------------------------------------------
- */
+/* ---- The client ---- */
 
 static void put_address(struct muster_http *http,
 			const struct sockaddr_storage *address)
@@ -255,7 +251,7 @@ static void put_address(struct muster_http *http,
 const char *muster_http_client(const struct muster_http *http)
 {
 	struct muster_http *own = owned(http);
-	struct sockaddr_storage address;
+	struct sockaddr_storage address = { 0 };
 	socklen_t length = sizeof(address);
 
 	if (http->knows_client)

@@ -57,7 +57,8 @@ static const char *read_host_and_port(const char *rest, struct address *address)
 	if (rest[0] == '[') {
 		const char *end = strchr(rest, ']');
 
-		if (end == NULL || end[1] != ':')
+		if (end == NULL || end[1] != ':' ||
+		    memchr(rest + 1, '[', (size_t)(end - rest - 1)) != NULL)
 			return "an IPv6 address is written [ADDRESS]:PORT";
 		host = rest + 1;
 		host_length = (size_t)(end - host);

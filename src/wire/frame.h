@@ -12,7 +12,7 @@
 
 #define FRAME_HEAD_BYTES 8
 /* A message of MUSTER_MESSAGE_MAX, and no more. */
-#define FRAME_PAYLOAD_MAX     (16u * 1024 * 1024)
+#define FRAME_PAYLOAD_MAX     ((size_t)16 * 1024 * 1024)
 #define FRAME_DESCRIPTORS_MAX 64u
 
 struct frame {

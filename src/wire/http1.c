@@ -79,53 +79,84 @@ static inline const char *skip(const char *at, const char *end, int classes)
 }
 
 #ifdef __SSE2__
+/* Most of the time goes into these three: sixteen bytes at a time, and the
+ * last few one by one. */
+
+static inline __m128i load(const char *at)
+{
+	return _mm_loadu_si128((const void *)at);
+}
+
+static inline __m128i is_byte(__m128i bytes, char byte)
+{
+	return _mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte));
+}
+
+static inline const char *skip_target(const char *at, const char *end)
+{
+	for (; end - at >= 16; at += 16) {
+		__m128i bytes = load(at);
+		/* As signed: what is not ASCII is below, too. */
+		__m128i low = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x21));
+		__m128i odd =
+			_mm_or_si128(is_byte(bytes, '#'), is_byte(bytes, 0x7f));
+		int stops = _mm_movemask_epi8(_mm_or_si128(low, odd));
+
+		if (stops != 0)
+			return at + __builtin_ctz((unsigned)stops);
+	}
+	return skip(at, end, CLASS_TARGET);
+}
+
+/* Stops at a tab, though it may be there. */
 static inline const char *skip_value(const char *at, const char *end)
 {
 	const __m128i space = _mm_set1_epi8(0x20);
-	const __m128i del = _mm_set1_epi8(0x7f);
 
 	for (; end - at >= 16; at += 16) {
-		__m128i bytes = _mm_loadu_si128((const void *)at);
-		__m128i good =
+		__m128i bytes = load(at);
+		__m128i high =
 			_mm_cmpeq_epi8(_mm_max_epu8(bytes, space), bytes);
-		__m128i bad = _mm_cmpeq_epi8(bytes, del);
-		unsigned stops = (unsigned)_mm_movemask_epi8(
-			_mm_andnot_si128(bad, good));
+		__m128i good = _mm_andnot_si128(is_byte(bytes, 0x7f), high);
+		int run = _mm_movemask_epi8(good);
 
-		if (stops != 0xffff)
-			return at + __builtin_ctz(~stops);
+		if (run != 0xffff)
+			return at + __builtin_ctz(~(unsigned)run);
 	}
 	while (at < end && http1_is(*at, CLASS_VALUE) && *at != '\t')
 		at++;
 	return at;
 }
 
-/* Letters, digits and "-" sixteen at a time; the rest of the tokens one by
- * one. */
+/* Letters and "-", of which names are made, are found together. */
 static inline const char *skip_token(const char *at, const char *end)
 {
 	while (end - at >= 16) {
-		__m128i bytes = _mm_loadu_si128((const void *)at);
+		__m128i bytes = load(at);
 		__m128i lower = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
 		__m128i letter = _mm_sub_epi8(lower, _mm_set1_epi8('a'));
 		__m128i is_letter = _mm_cmpeq_epi8(
 			_mm_min_epu8(letter, _mm_set1_epi8(25)), letter);
-		__m128i is_dash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('-'));
-		unsigned run = (unsigned)_mm_movemask_epi8(
-			_mm_or_si128(is_letter, is_dash));
+		int run = _mm_movemask_epi8(
+			_mm_or_si128(is_letter, is_byte(bytes, '-')));
 
 		if (run == 0xffff) {
 			at += 16;
 			continue;
 		}
-		at += __builtin_ctz(~run);
-		if (!http1_is(*at, CLASS_TOKEN))
+		at += __builtin_ctz(~(unsigned)run);
+		if (*at == ':' || !http1_is(*at, CLASS_TOKEN))
 			return at;
 		at++;
 	}
 	return skip(at, end, CLASS_TOKEN);
 }
 #else
+static inline const char *skip_target(const char *at, const char *end)
+{
+	return skip(at, end, CLASS_TARGET);
+}
+
 static inline const char *skip_value(const char *at, const char *end)
 {
 	while (at < end && http1_is(*at, CLASS_VALUE) && *at != '\t')
@@ -139,10 +170,35 @@ static inline const char *skip_token(const char *at, const char *end)
 }
 #endif
 
+/* `lower` consists of lower case letters, digits and "-", and `text` of bytes
+ * that may stand in a value. Not strncasecmp(), which asks the locale. */
+static inline bool is_word(const char *text, const char *lower, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+		if ((text[i] | 0x20) != lower[i])
+			return false;
+	return true;
+}
+
+#define IS(text, literal) is_word(text, literal, sizeof(literal) - 1)
+/* Of that length, too? */
+#define IS_ALL(text, length, literal)                                          \
+	((length) == sizeof(literal) - 1 && IS(text, literal))
+
+static int lower(char byte)
+{
+	return byte >= 'A' && byte <= 'Z' ? byte | 0x20 : byte;
+}
+
 bool http1_is_name(const char *text, size_t length, const char *name,
 		   size_t name_length)
 {
-	return length == name_length && strncasecmp(text, name, length) == 0;
+	if (length != name_length)
+		return false;
+	for (size_t i = 0; i < length; i++)
+		if (lower(text[i]) != lower(name[i]))
+			return false;
+	return true;
 }
 
 bool http1_is_token(const char *text, size_t length)
@@ -156,8 +212,7 @@ bool http1_is_value(const char *text, size_t length)
 	return skip(text, text + length, CLASS_VALUE) == text + length;
 }
 
-/* ---- Request line ---------------------------------------------------------
- */
+/* ---- Request line ---- */
 
 static enum step read_start(struct reader *reader)
 {
@@ -245,9 +300,9 @@ static bool is_method(const struct reader *reader, const char *name,
 /* The scheme's length, or 0. */
 static size_t scheme_length(const char *text, size_t length)
 {
-	if (length > 7 && strncasecmp(text, "http://", 7) == 0)
+	if (length > 7 && http1_is_name(text, 7, "http://", 7))
 		return 7;
-	if (length > 8 && strncasecmp(text, "https://", 8) == 0)
+	if (length > 8 && http1_is_name(text, 8, "https://", 8))
 		return 8;
 	return 0;
 }
@@ -320,7 +375,7 @@ static enum step read_target(struct reader *reader)
 {
 	const char *start = reader->base + reader->head->token;
 
-	reader->at = skip(reader->at, reader->end, CLASS_TARGET);
+	reader->at = skip_target(reader->at, reader->end);
 	if (reader->at - start > reader->limits->url_bytes)
 		return refuse(reader, 414, "the URL is too long");
 	if (reader->at == reader->end)
@@ -377,8 +432,7 @@ static enum step read_version(struct reader *reader)
 	return STEP_ON;
 }
 
-/* ---- Headers --------------------------------------------------------------
- */
+/* ---- Headers ---- */
 
 static bool is_blank(char byte)
 {
@@ -461,7 +515,7 @@ static enum step take_coding(struct reader *reader, const char *value,
 		/* Something after chunked, be it chunked. */
 		if (head->is_chunked)
 			head->seen |= SEEN_BAD_CODING;
-		if (http1_is_name(element, length, "chunked", 7))
+		if (IS_ALL(element, length, "chunked"))
 			head->is_chunked = true;
 		else
 			head->seen |= SEEN_OTHER_CODING;
@@ -477,17 +531,15 @@ static enum step take_connection(struct reader *reader, const char *value,
 	size_t length;
 
 	while (next_element(&value, end, &element, &length)) {
-		if (http1_is_name(element, length, "close", 5))
+		if (IS_ALL(element, length, "close"))
 			head->seen |= SEEN_CLOSE;
-		else if (http1_is_name(element, length, "keep-alive", 10))
+		else if (IS_ALL(element, length, "keep-alive"))
 			head->seen |= SEEN_KEEP_ALIVE;
-		else if (http1_is_name(element, length, "upgrade", 7))
+		else if (IS_ALL(element, length, "upgrade"))
 			head->seen |= SEEN_UPGRADE_OPTION;
 	}
 	return STEP_ON;
 }
-
-#define IS(name, literal) (strncasecmp(name, literal, sizeof(literal) - 1) == 0)
 
 static enum step take_header(struct reader *reader, const char *name,
 			     size_t name_length, const char *value,
@@ -500,8 +552,7 @@ static enum step take_header(struct reader *reader, const char *name,
 		break;
 	case 6:
 		if (IS(name, "expect") &&
-		    http1_is_name(value, (size_t)(end - value), "100-continue",
-				  12))
+		    IS_ALL(value, (size_t)(end - value), "100-continue"))
 			reader->head->expects_continue = true;
 		break;
 	case 7:
@@ -523,24 +574,6 @@ static enum step take_header(struct reader *reader, const char *name,
 	default:
 		break;
 	}
-	return STEP_ON;
-}
-
-static enum step read_line(struct reader *reader)
-{
-	struct http1_head *head = reader->head;
-
-	if (*reader->at == '\r') {
-		reader->at++;
-		head->state = STATE_END_LF;
-		return STEP_ON;
-	}
-	if (is_blank(*reader->at))
-		return refuse(reader, 400, "a folded header");
-	if (head->header_count == reader->limits->headers)
-		return refuse(reader, 431, "too many headers");
-	head->token = offset(reader, reader->at);
-	head->state = STATE_NAME;
 	return STEP_ON;
 }
 
@@ -581,28 +614,84 @@ static enum step read_value(struct reader *reader)
 	return STEP_ON;
 }
 
-static enum step read_value_lf(struct reader *reader)
+__attribute__((always_inline)) static inline enum step
+add_header(struct reader *reader, struct http1_span name, const char *value,
+	   const char *end)
 {
 	struct http1_head *head = reader->head;
-	const char *value = reader->base + head->token;
-	const char *end = reader->at - 1; /* the CR */
 
-	if (*reader->at != '\n')
-		return refuse(reader, 400, "a CR without LF");
-	reader->at++;
 	while (value < end && is_blank(*value))
 		value++;
 	while (end > value && is_blank(end[-1]))
 		end--;
 	reader->headers[head->header_count++] =
-		(struct http1_header){ head->name, span(reader, value, end) };
-	head->state = STATE_LINE;
-	return take_header(reader, reader->base + head->name.start,
-			   head->name.length, value, end);
+		(struct http1_header){ name, span(reader, value, end) };
+	return take_header(reader, reader->base + name.start, name.length,
+			   value, end);
 }
 
-/* ---- The whole ------------------------------------------------------------
- */
+static enum step read_value_lf(struct reader *reader)
+{
+	struct http1_head *head = reader->head;
+
+	if (*reader->at != '\n')
+		return refuse(reader, 400, "a CR without LF");
+	reader->at++;
+	head->state = STATE_LINE;
+	return add_header(reader, head->name, reader->base + head->token,
+			  reader->at - 2);
+}
+
+/* Whole lines that are as they should be, at once. The first that is not is
+ * left to the states, which know what is wrong or missing. */
+static enum step read_plain_lines(struct reader *reader)
+{
+	struct http1_head *head = reader->head;
+	enum step step = STEP_ON;
+
+	while (step == STEP_ON &&
+	       head->header_count < reader->limits->headers) {
+		const char *name = reader->at;
+		const char *colon = skip_token(name, reader->end);
+
+		if (colon == reader->end || *colon != ':' || colon == name)
+			break;
+		const char *end = skip_value(colon + 1, reader->end);
+
+		if (reader->end - end < 2 || end[0] != '\r' || end[1] != '\n')
+			break;
+		reader->at = end + 2;
+		step = add_header(reader, span(reader, name, colon), colon + 1,
+				  end);
+	}
+	return step;
+}
+
+/* At the start of one. */
+static enum step read_line(struct reader *reader)
+{
+	struct http1_head *head = reader->head;
+	enum step step = read_plain_lines(reader);
+
+	if (step != STEP_ON)
+		return step;
+	if (reader->at == reader->end)
+		return STEP_MORE;
+	if (*reader->at == '\r') {
+		reader->at++;
+		head->state = STATE_END_LF;
+		return STEP_ON;
+	}
+	if (is_blank(*reader->at))
+		return refuse(reader, 400, "a folded header");
+	if (head->header_count == reader->limits->headers)
+		return refuse(reader, 431, "too many headers");
+	head->token = offset(reader, reader->at);
+	head->state = STATE_NAME;
+	return STEP_ON;
+}
+
+/* ---- The whole ---- */
 
 static enum step judge_coding(struct reader *reader)
 {
@@ -673,11 +762,6 @@ static enum step read_some(struct reader *reader)
 		break;
 	}
 	must_fail("a head is read once", __FILE__, __LINE__);
-}
-
-void http1_head_init(struct http1_head *head)
-{
-	memset(head, 0, sizeof(*head));
 }
 
 enum http1_answer http1_head_read(struct http1_head *head,

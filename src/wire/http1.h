@@ -63,19 +63,23 @@ struct http1_head {
 	bool expects_continue;
 	bool wants_upgrade; /* Upgrade, and Connection names it */
 
-	/* After HTTP1_REFUSED. */
-	int status;
-	const char *reason; /* static */
-
 	/* The reader's own. */
 	uint8_t state;
 	uint8_t seen; /* headers that matter, enum seen */
 	uint32_t at;  /* next byte to look at */
 	uint32_t token;
 	struct http1_span name;
+
+	/* After HTTP1_REFUSED. */
+	int status;
+	const char *reason; /* static */
 };
 
-void http1_head_init(struct http1_head *head);
+/* Before the first call for a head. */
+static inline void http1_head_init(struct http1_head *head)
+{
+	*head = (struct http1_head){ 0 };
+}
 
 /*
  * `bytes` begin with the first byte of the head in each call, and have grown

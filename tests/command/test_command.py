@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 MUSTER, API, VERSION = sys.argv[1:4]
 del sys.argv[2:4]  # what follows are names of tests
@@ -96,8 +98,8 @@ def test_start_cluster_runs_a_program():
         command += ["--env", "ALLOW_CRASH=1", "--cwd", "/"]
         command += ["--", "--port", address]
         with Program(*command) as program:
-            program.expect(r"worker ready .*id=1")
-            program.expect(r"worker ready .*id=2")
+            program.expect(r"worker ready id=1 ")
+            program.expect(r"worker ready id=2 ")
             status = json.loads(get(address, "/api/status").text)
             equal(status["name"], f"web-worker-{status['worker']}")
             equal(os.readlink(f"/proc/{status['pid']}/cwd"), "/")
@@ -119,6 +121,82 @@ def test_start_cluster_looks_in_PATH():
         program.expect(r"worker ready")
         program.signal(signal.SIGINT)
         program.end()
+
+
+NOTIFIER = """\
+import os, signal, socket, sys, time
+to = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+to.connect("\\0" + os.environ["NOTIFY_SOCKET"][1:])
+signal.signal(signal.SIGTERM, lambda *_: (to.send(b"STOPPING=1"), sys.exit(0)))
+to.send(b"STATUS=not yet\\nnonsense\\n=\\n")
+to.send(b"READY=1\\nSTATUS=fine")
+time.sleep(600)
+"""
+
+
+def test_a_program_without_the_library_says_that_it_is_ready():
+    # Longer than the test has: it is what it says that makes it ready.
+    command = [MUSTER, "start-cluster", sys.executable, "-i", "1"]
+    command += ["--wait-ready", "--", "-c", NOTIFIER]
+    with Program(*command, NOTIFY_SOCKET="/somebody/else") as program:
+        line = program.expect(r"worker started id=1 pid=(\d+)")
+        worker = int(line.group(1))
+        program.expect(r"worker ready id=1 ")
+        # Nobody else may speak for it.
+        with open(f"/proc/{worker}/environ") as file:
+            name = file.read().split("NOTIFY_SOCKET=@")[1].split("\0")[0]
+        to = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        to.sendto(b"STOPPING=1", "\0" + name)
+        to.close()
+        os.kill(worker, signal.SIGTERM)
+        program.expect(r"worker exited id=1 .* code 0")
+        program.expect(r"worker ready id=1 ")
+        program.signal(signal.SIGTERM)
+        program.end()
+
+
+def until_it_listens(address):
+    until = time.monotonic() + DEADLINE_S
+    while time.monotonic() < until:
+        try:
+            return get(address)
+        except ConnectionRefusedError:
+            os.sched_yield()
+    raise AssertionError(f"nobody listens on {address}")
+
+
+def test_a_program_that_starts_slowly_is_not_ready_before_it_listens():
+    address = own_address()
+    with tempfile.TemporaryDirectory() as folder:
+        gate = os.path.join(folder, "gate")
+        script = os.path.join(folder, "slow")
+        with open(script, "w") as file:
+            file.write(f'#!/bin/sh\nread line <{gate}\nexec {API} "$@"\n')
+        os.chmod(script, 0o755)
+        os.mkfifo(gate)
+
+        def let_one_start():
+            with open(gate, "w") as file:  # returns once it reads
+                file.write("go\n")
+
+        command = [MUSTER, "start-cluster", script, "-i", "1"]
+        command += ["--min-uptime", "1ms", "--", "--port", address]
+        with Program(*command) as program:
+            old = program.expect(r"worker started id=1 pid=(\d+)")[1]
+            let_one_start()
+            # Nobody knows yet that it speaks to us: it may be ready by now,
+            # and yet not listen.
+            until_it_listens(address)
+
+            program.signal(signal.SIGHUP)
+            new = program.expect(r"worker started id=1 pid=(\d+)")[1]
+            for _ in range(20):  # far longer than min-uptime
+                equal(json.loads(get(address, "/api/status").text)["pid"], int(old))
+            let_one_start()
+            program.expect(f"worker exited id=1 pid={old} code 0")
+            equal(json.loads(get(address, "/api/status").text)["pid"], int(new))
+            program.signal(signal.SIGTERM)
+            program.end()
 
 
 def test_start_cluster_gives_up_on_a_program_that_keeps_failing():

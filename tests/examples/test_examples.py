@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -205,6 +206,18 @@ def test_api_takes_its_settings_from_the_environment():
     with example("api", "--nonsense") as program:
         program.expect("usage: api")
         program.end(2)
+
+
+def test_a_port_that_is_taken_ends_it():
+    with socket.socket() as holder:
+        holder.bind(("", 0))
+        holder.listen()
+        port = str(holder.getsockname()[1])
+        for name, code in (("api", 1), ("fork_per_core", 0), ("one_port", 0)):
+            arguments = ["--port", port] if name == "api" else [port]
+            with example(name, *arguments) as program:
+                program.expect("cannot listen on .*in use")
+                program.end(code)
 
 
 if __name__ == "__main__":

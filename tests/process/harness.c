@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -25,8 +26,6 @@
 #define ARGUMENTS_MAX 32
 #define KEPT_MAX      512
 #define CHILDREN_MAX  2048
-
-extern char **environ;
 
 struct line {
 	char *text;
@@ -55,6 +54,7 @@ static struct {
 	char path[512];
 	struct process *processes; /* newest first */
 	int process_count;
+	bool is_over; /* the test went well */
 	int kept[KEPT_MAX];
 	size_t kept_count;
 } stage;
@@ -98,7 +98,7 @@ static void show_process(const struct process *process)
 		fprintf(stderr, ", ended with %d", process->result);
 	fprintf(stderr, ") said:\n");
 	for (size_t i = 0; i < process->line_count; i++)
-		fprintf(stderr, "#   %s%s\n", process->lines[i].text,
+		fprintf(stderr, "#   %.400s%s\n", process->lines[i].text,
 			process->lines[i].is_taken ? "" : "  (not awaited)");
 	if (process->partial_bytes > 0)
 		fprintf(stderr, "#   %.*s (no newline)\n",
@@ -117,9 +117,6 @@ void give_up(const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	for (struct process *p = stage.processes; p != NULL; p = p->next)
-		show_process(p);
-	fflush(stderr);
 	fail_msg("%s", text);
 	abort(); /* fail_msg jumps, but is not declared so */
 }
@@ -503,6 +500,12 @@ void expect_none(struct process *process, const char *pattern, ...)
 			text);
 }
 
+const char *line_at(const struct process *process, int index)
+{
+	return (size_t)index < process->line_count ? process->lines[index].text
+						   : NULL;
+}
+
 int line_number(const struct process *process, const char *line)
 {
 	for (size_t i = 0; i < process->line_count; i++)
@@ -689,8 +692,9 @@ static void finish(void)
 			give_up("told to end, %s ended with %d", p->name,
 				result);
 	}
-	/* A primary ends after its workers: whoever is here was forgotten. */
-	expect_nobody_left_by(now_ms());
+	/* A primary ends after its workers: whoever is here was forgotten. The
+	 * leak sanitizer's helper may outlive a program for a moment. */
+	expect_nobody_left_by(now_ms() + (is_sanitized() ? 2000 : 0));
 }
 
 static void free_process(struct process *process)
@@ -750,6 +754,11 @@ static int tear_down(void **state)
 {
 	(void)state;
 	load_stop_all();
+	for (struct process *p = stage.processes; p != NULL; p = p->next) {
+		read_output(p);
+		if (!stage.is_over)
+			show_process(p);
+	}
 	kill_everyone();
 	close_kept();
 	while (stage.processes != NULL) {
@@ -766,8 +775,10 @@ static void run_one(void **state)
 {
 	const struct test *test = *state;
 
+	stage.is_over = false;
 	test->run();
 	finish();
+	stage.is_over = true;
 }
 
 static int run_program(int argc, char **argv,
@@ -776,6 +787,8 @@ static int run_program(int argc, char **argv,
 	/* Should the tests be killed, their programs go with them. */
 	if (getenv("MUSTER_CHANNEL_FD") == NULL)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* Some are meant to crash. */
+	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
 	for (; programs->name != NULL; programs++)
 		if (strcmp(programs->name, argv[2]) == 0)
 			return programs->run(argc, argv);

@@ -90,6 +90,8 @@ int count_lines(struct process *process, const char *pattern, ...)
 	__attribute__((format(printf, 2, 3)));
 /* Where the line stands among all that were said; -1. */
 int line_number(const struct process *process, const char *line);
+/* The index-th line of all that were said so far; NULL after the last. */
+const char *line_at(const struct process *process, int index);
 /* Fails if such a line was said so far. */
 void expect_none(struct process *process, const char *pattern, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -134,6 +136,6 @@ bool is_sanitized(void);
 /* Keeps a descriptor until the test ends, or closes it now. */
 int keep(int descriptor);
 void let_go(int descriptor);
-/* Shows what the processes said, and fails. */
+/* Fails; what the processes said is shown at the end of the test. */
 void give_up(const char *format, ...) __attribute__((format(printf, 1, 2)))
 __attribute__((noreturn));

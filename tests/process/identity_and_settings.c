@@ -191,7 +191,7 @@ static void listening_tells_address_type_and_the_real_port(void)
 {
 	struct process *p = start("solo", NULL);
 	const char *line = expect(p, "listening 1 host=127.0.0.1 port=* "
-				     "type=4 url=tcp://127.0.0.1:0");
+				     "type=4 backlog=* url=tcp://127.0.0.1:*");
 	int port = field(line, "port");
 
 	assert_in_range(port, 1, 65535);

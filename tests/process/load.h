@@ -28,7 +28,7 @@ struct load_result {
 
 struct load *load_start(const struct load_options *options);
 /* Waits until so many more requests have been answered. */
-void load_wait(struct load *load, uint64_t count);
+void load_wait(struct load *load, uint64_t more);
 /* Lets what was asked be answered, and ends. */
 struct load_result load_stop(struct load *load);
 /* The same; fails the test where anything failed. */

@@ -648,15 +648,19 @@ static void a_worker_that_listens_to_messages_stays(void)
 
 static void a_send_to_a_dying_worker_harms_nobody(void)
 {
-	struct process *p = start("obedient", "fork=1", NULL);
+	struct process *p = start("obedient", "fork=2", NULL);
 
 	expect(p, "online 1 *");
+	expect(p, "online 2 *");
 	command(p, "kill 1 9");
 	/* It may have left or not: an answer, and never the end of us. */
 	for (int i = 0; i < 20; i++)
 		command(p, "tell 1 say %d", i);
 	expect(p, "exit 1 code=-1 signal=9 *");
-	expect_end(p, 0);
+	command(p, "tell 1 say more");
+	expect(p, "done tell 1 say more code=%d", NOBODY_HAS_IT);
+	command(p, "tell 2 say alive");
+	expect(p, "worker 2 alive");
 }
 
 static const struct test_program programs[] = {

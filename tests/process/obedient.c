@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "program.h"
 
 #define LISTENERS_MAX 40
+#define SLOTS_MAX     64
 
 static struct muster_listener *listeners[LISTENERS_MAX];
 static int listener_count;
@@ -188,10 +190,37 @@ static int take_number(const char **text)
 	return (int)number;
 }
 
+/* The latest in each slot: a worker that was told to go has left its slot, but
+ * is still there. */
+static struct muster_worker *latest[SLOTS_MAX + 1];
+
+static void remember(struct muster_worker *worker, void *arg)
+{
+	(void)arg;
+	if (muster_worker_id(worker) <= SLOTS_MAX)
+		latest[muster_worker_id(worker)] = worker;
+}
+
+static void forget(struct muster_worker *worker, int code, int signal,
+		   void *arg)
+{
+	(void)code;
+	(void)signal;
+	(void)arg;
+	if (muster_worker_id(worker) <= SLOTS_MAX &&
+	    latest[muster_worker_id(worker)] == worker)
+		latest[muster_worker_id(worker)] = NULL;
+}
+
 static struct muster_worker *take_worker(struct muster_cluster *cluster,
 					 const char **text)
 {
-	return muster_worker_find(cluster, take_number(text));
+	int id = take_number(text);
+	struct muster_worker *worker = muster_worker_find(cluster, id);
+
+	if (worker != NULL || id < 0 || id > SLOTS_MAX)
+		return worker;
+	return latest[id];
 }
 
 static int do_fork(struct muster_cluster *cluster, const char *rest)
@@ -232,7 +261,7 @@ static int do_disconnect(struct muster_cluster *cluster, const char *rest)
 	struct muster_worker *worker = take_worker(cluster, &rest);
 
 	return worker != NULL ? muster_worker_disconnect(worker)
-			      : MUSTER_NOT_FOUND;
+			      : NOBODY_HAS_IT;
 }
 
 static int do_stop(struct muster_cluster *cluster, const char *rest)
@@ -260,7 +289,7 @@ static int do_kill(struct muster_cluster *cluster, const char *rest)
 	struct muster_worker *worker = take_worker(cluster, &rest);
 
 	return worker != NULL ? muster_worker_kill(worker, take_number(&rest))
-			      : MUSTER_NOT_FOUND;
+			      : NOBODY_HAS_IT;
 }
 
 static int do_state(struct muster_cluster *cluster, const char *rest)
@@ -268,7 +297,7 @@ static int do_state(struct muster_cluster *cluster, const char *rest)
 	struct muster_worker *worker = take_worker(cluster, &rest);
 
 	if (worker == NULL)
-		return MUSTER_NOT_FOUND;
+		return NOBODY_HAS_IT;
 	say("state %d %s name=%s pid=%d connected=%d dead=%d voluntary=%d "
 	    "connections=%u",
 	    muster_worker_id(worker), muster_worker_state(worker),
@@ -284,7 +313,7 @@ static int do_send(struct muster_cluster *cluster, const char *rest)
 	struct muster_worker *worker = take_worker(cluster, &rest);
 
 	return worker != NULL ? muster_send(worker, rest, strlen(rest))
-			      : MUSTER_NOT_FOUND;
+			      : NOBODY_HAS_IT;
 }
 
 static int do_tell(struct muster_cluster *cluster, const char *rest)
@@ -292,7 +321,7 @@ static int do_tell(struct muster_cluster *cluster, const char *rest)
 	struct muster_worker *worker = take_worker(cluster, &rest);
 
 	return worker != NULL ? muster_send_format(worker, "\"%s\"", rest)
-			      : MUSTER_NOT_FOUND;
+			      : NOBODY_HAS_IT;
 }
 
 static const struct verb commands[] = {
@@ -351,6 +380,22 @@ static int order_spin(struct muster_cluster *cluster, const char *rest)
 	return 0;
 }
 
+/* Blocks the loop for so many milliseconds, working. */
+static int order_busy(struct muster_cluster *cluster, const char *rest)
+{
+	struct timespec now;
+	int ms = take_number(&rest);
+
+	(void)cluster;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	int64_t end_ms = now.tv_sec * 1000 + now.tv_nsec / 1000000 + ms;
+
+	do
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	while (now.tv_sec * 1000 + now.tv_nsec / 1000000 < end_ms);
+	return 0;
+}
+
 static int order_say(struct muster_cluster *cluster, const char *rest)
 {
 	say("worker %d %s", muster_worker_id(muster_self(cluster)), rest);
@@ -378,11 +423,11 @@ static int order_cut(struct muster_cluster *cluster, const char *rest)
 static const struct verb orders[] = {
 	{ "exit", order_exit },   { "disconnect", order_disconnect },
 	{ "kill", order_kill },   { "close", order_close },
-	{ "spin", order_spin },   { "say", order_say },
-	{ "reply", order_reply }, { "ready", order_ready },
-	{ "cut", order_cut },     { "listen", listen_at },
-	{ "unlisten", unlisten }, { "unref", unref },
-	{ NULL, NULL },
+	{ "spin", order_spin },   { "busy", order_busy },
+	{ "say", order_say },     { "reply", order_reply },
+	{ "ready", order_ready }, { "cut", order_cut },
+	{ "listen", listen_at },  { "unlisten", unlisten },
+	{ "unref", unref },       { NULL, NULL },
 };
 
 static void on_order(struct muster_worker *self, struct muster_message *message,
@@ -475,7 +520,14 @@ struct muster_cluster *open_obedient(int argc, char **argv)
 		channel = atoi(variable);
 	for (int i = 0; argument(argc, argv, i)[0] != '\0'; i++)
 		read_option(&options, argument(argc, argv, i));
-	return open_cluster(argc, argv, &options);
+
+	struct muster_cluster *cluster = open_cluster(argc, argv, &options);
+
+	if (muster_is_primary(cluster)) {
+		muster_on_fork(cluster, remember, NULL);
+		muster_on_exit(cluster, forget, NULL);
+	}
+	return cluster;
 }
 
 static void fork_as_told(struct muster_cluster *cluster, int argc, char **argv)

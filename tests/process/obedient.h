@@ -18,10 +18,13 @@
  *                            reuse_address readable_all writable_all
  *                            backlog=N max=N schedule=S
  *   unlisten N, unref N, close (what it holds), exit CODE, disconnect, kill,
- *   spin (for ever), say TEXT, reply TEXT (to the primary), ready, cut (its
- *   end of the channel)
+ *   spin (for ever), busy MS, say TEXT, reply TEXT (to the primary), ready, cut
+ * (its end of the channel)
  */
 #pragma once
+
+/* The code of a command for a worker whose slot nobody holds. */
+#define NOBODY_HAS_IT 2
 #include <muster/cluster.h>
 
 /*

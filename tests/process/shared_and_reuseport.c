@@ -167,25 +167,49 @@ static void a_unix_path_is_shared_where_it_cannot_be_reused(void)
 /* ---- Choosing -------------------------------------------------------------
  */
 
-/* Tells rr from least: after turns that leave one of two workers with nothing,
- * least gives it the next two, rr one. */
+static void await_idle(struct process *p)
+{
+	for (int id = 1; id <= 2; id++) {
+		command(p, "tell %d reply idle", id);
+		expect(p, "message %d *", id);
+	}
+}
+
+static int next_turn(struct process *p, int port)
+{
+	int id = receive_number(dial(NULL, port), "");
+
+	await_idle(p);
+	return id;
+}
+
+/*
+ * Tells rr from least: after turns that leave one of two workers with nothing,
+ * least gives it the next two, rr one. A worker that did not run for a while
+ * is passed over, so what looks like neither is tried again.
+ */
 static bool takes_strict_turns(struct process *p)
 {
 	int port = await_workers(p, 2);
-	int first = receive_number(dial(NULL, port), "");
-	int other = receive_number(dial(NULL, port), "");
 
-	assert_int_equal(other, 3 - first);
-	assert_int_equal(receive_number(dial(NULL, port), ""), first);
-	assert_int_equal(receive_number(dial(NULL, port), ""), other);
-	command(p, "tell %d close", other);
-	command(p, "tell %d reply closed", other);
-	expect(p, "message %d *", other);
-	int fifth = receive_number(dial(NULL, port), "");
-	int sixth = receive_number(dial(NULL, port), "");
+	for (int trial = 0; trial < 10; trial++) {
+		command(p, "tell 1 close\ntell 2 close");
+		await_idle(p);
+		int first = next_turn(p, port);
+		int other = 3 - first;
+		bool alternates = next_turn(p, port) == other &&
+				  next_turn(p, port) == first &&
+				  next_turn(p, port) == other;
 
-	assert_int_equal(sixth, other);
-	return fifth == first;
+		command(p, "tell %d close", other);
+		await_idle(p);
+		int fifth = next_turn(p, port);
+		int sixth = next_turn(p, port);
+
+		if (alternates && sixth == other)
+			return fifth == first;
+	}
+	give_up("the turns make no sense");
 }
 
 static struct process *start_with_variable(const char *value,

@@ -97,7 +97,7 @@ static struct client *open_pair(struct bench *bench, int ours, int servers)
 	client->server_descriptor = servers;
 	set_nonblocking(ours);
 	set_nonblocking(servers);
-	http_server_take(bench->server, servers, on_closed, client);
+	http_server_take_later(bench->server, servers, on_closed, client);
 	return client;
 }
 

@@ -664,7 +664,7 @@ static char *padded(const char *before, size_t count, const char *after)
 	char *at = stpcpy(text, before);
 
 	memset(at, 'x', count);
-	strcpy(at + count, after);
+	memcpy(at + count, after, strlen(after) + 1);
 	return text;
 }
 

@@ -38,21 +38,20 @@ static int close_bench(void **state)
 static void a_request_is_answered(void **state)
 {
 	(void)state;
+	static const char shape[] = "HTTP/1.1 200 OK\r\n"
+				    "Date: xxx, 00 xxx 0000 00:00:00 GMT\r\n";
 	struct client *client = client_open(&bench, SOCK_STREAM);
-	int day;
-	int year;
-	char month[4];
 
 	client_send(client, GET);
 	client_expect(client, "hello");
 	client_send(client, GET);
 	const char *reply = client_receive_once(client);
 
-	assert_int_equal(sscanf(reply,
-				"HTTP/1.1 200 OK\r\nDate: %*3s, %d %3s %d ",
-				&day, month, &year),
-			 3);
-	assert_true(day >= 1 && day <= 31 && year >= 2024);
+	for (size_t i = 0; i < sizeof(shape) - 1; i++)
+		if (shape[i] == '0')
+			assert_in_range(reply[i], '0', '9');
+		else if (shape[i] != 'x')
+			assert_int_equal(reply[i], shape[i]);
 	assert_string_equal(strstr(reply, " GMT\r\n"),
 			    " GMT\r\nContent-Type: text/plain\r\n"
 			    "Content-Length: 5\r\n\r\nhello");
@@ -417,7 +416,9 @@ static void many_tiny_parameters_have_room(void **state)
 
 	for (size_t i = 0; i < 4000; i++, at += 2)
 		memcpy(request + at, "a&", 2);
-	strcpy(request + at, "b HTTP/1.1\r\nHost: a\r\n\r\n");
+	static const char rest[] = "b HTTP/1.1\r\nHost: a\r\n\r\n";
+
+	memcpy(request + at, rest, sizeof(rest));
 	struct muster_http *http = held_request(client, request);
 
 	assert_string_equal(muster_http_parameter(http, "b"), "");
@@ -791,8 +792,8 @@ static void limits_are_kept(void **state)
 	client_close(client);
 
 	client = client_open(&bench, SOCK_STREAM);
-	strcpy(text, "GET / HTTP/1.1\r\nA: ");
-	memset(text + strlen(text), 'x', 300);
+	memset(text, 'x', 300);
+	memcpy(text, "GET / HTTP/1.1\r\nA: ", 19);
 	client_send(client, text);
 	client_expect(client, "HTTP/1.1 431 ");
 	client_close(client);
