@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -184,12 +185,7 @@ static void stop_cluster(void)
 {
 	for (size_t i = 0; i < NODES; i++)
 		fixture_stop(cluster.pids[i], SIGKILL);
-	char *command = mem_format("rm -rf %s", cluster.directory);
-
-	/* NOLINTNEXTLINE(cert-env33-c): the words are ours alone */
-
-	MUST(system(command) == 0);
-	free(command);
+	fixture_remove(cluster.directory);
 }
 
 static void node_cli(size_t node, const char *command, const char *wanted)
@@ -258,6 +254,21 @@ static void use_cluster(struct fixture *fixture)
 		node_cli(i, "flushall", "OK");
 	snprintf(fixture->url, sizeof(fixture->url),
 		 "redis+cluster://127.0.0.1:%u", cluster.ports[1]);
+}
+
+static int remove_one(const char *path, const struct stat *status, int kind,
+		      struct FTW *place)
+{
+	(void)status;
+	(void)kind;
+	(void)place;
+	return remove(path);
+}
+
+void fixture_remove(const char *directory)
+{
+	/* A server that was killed may leave a file behind it meanwhile. */
+	DISCARD(nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS));
 }
 
 void fixture_stop(pid_t pid, int signal)
@@ -382,12 +393,7 @@ int fixture_tear_down(void **state)
 		fixture_close(fixture, fixture->store);
 	loop_free(fixture->loop);
 	fixture_stop(fixture->server, SIGKILL);
-	char *command = mem_format("rm -rf %s", fixture->directory);
-
-	/* NOLINTNEXTLINE(cert-env33-c): the words are ours alone */
-
-	MUST(system(command) == 0);
-	free(command);
+	fixture_remove(fixture->directory);
 	while (fixture->replies != NULL) {
 		struct reply *reply = fixture->replies;
 

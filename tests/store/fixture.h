@@ -93,6 +93,7 @@ void fixture_reopen(struct fixture *fixture);
 
 pid_t fixture_start_redis(const char *directory, const char *const *more);
 void fixture_stop(pid_t pid, int signal);
+void fixture_remove(const char *directory); /* with all in it */
 /* A server on a TCP port of 127.0.0.1, without the rest of the above. */
 pid_t fixture_start_redis_at(const char *directory, uint16_t port,
 			     const char *const *more);
