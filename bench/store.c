@@ -377,6 +377,7 @@ static uint64_t used_bytes(const char *url)
 		return (uint64_t)status.st_size;
 	}
 	snprintf(text, sizeof(text), "redis-cli -s %s info memory", url + 5);
+	/* NOLINTNEXTLINE(cert-env33-c): the words are ours alone */
 	FILE *pipe = popen(text, "r");
 
 	MUST(pipe != NULL);

@@ -191,8 +191,9 @@ static void on_tick(void *owner)
 
 /* ---- opening and closing ---- */
 
-/* Made by the first one, for as long as the cache lives. */
-static void find_secret(struct lmdb_batch *batch)
+/* Made by the first one, for as long as the cache lives. A new cache begins
+ * with the next effect: those that wait in the outbox were for the old one. */
+static void find_secret(struct lmdb_batch *batch, uint64_t outbox)
 {
 	struct hash_secret *secret = &batch->lmdb->secret;
 	struct store_bytes value;
@@ -203,6 +204,7 @@ static void find_secret(struct lmdb_batch *batch)
 		return;
 	}
 	MUST(getrandom(secret, sizeof(*secret), 0) == sizeof(*secret));
+	batch->shared.applied = outbox;
 	lmdb_put(batch, TABLE_SHARED, store_text("secret"),
 		 store_bytes(secret, sizeof(*secret)));
 }
@@ -210,11 +212,17 @@ static void find_secret(struct lmdb_batch *batch)
 static int set_up(struct lmdb *lmdb, struct problem *problem)
 {
 	struct lmdb_batch batch;
-	int error;
+
+	lmdb_batch_begin(&batch, &lmdb->lanes[LANE_TASKS], false);
+	uint64_t outbox = batch.tasks.outbox;
+	int error = lmdb_batch_end(&batch);
 
 	lmdb_batch_begin(&batch, &lmdb->lanes[LANE_SHARED], true);
-	find_secret(&batch);
-	error = lmdb_batch_end(&batch);
+	find_secret(&batch, outbox);
+	if (error == 0)
+		error = lmdb_batch_end(&batch);
+	else
+		DISCARD(lmdb_batch_end(&batch)); /* the first one is told */
 	/* The first one to open finds only leases of the dead. */
 	if (error == 0 && lmdb->is_first) {
 		lmdb_batch_begin(&batch, &lmdb->lanes[LANE_TASKS], true);

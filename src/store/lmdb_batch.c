@@ -300,7 +300,9 @@ void lmdb_batch_begin(struct lmdb_batch *batch, struct lmdb_lane *lane,
 		batch->error =
 			mdb_txn_begin(lane->env, NULL, MDB_RDONLY, &batch->txn);
 	}
-	lane->locking_since_ms = 0;
+	/* Looks are made by the loop, too, while the thread waits. */
+	if (is_writing)
+		lane->locking_since_ms = 0;
 	if (batch->error != 0)
 		return;
 	if (is_writing && lane->lmdb->board != NULL)

@@ -93,10 +93,12 @@ void fixture_reopen(struct fixture *fixture);
 
 pid_t fixture_start_redis(const char *directory, const char *const *more);
 void fixture_stop(pid_t pid, int signal);
+void fixture_remove(const char *directory); /* with all in it */
 /* A server on a TCP port of 127.0.0.1, without the rest of the above. */
 pid_t fixture_start_redis_at(const char *directory, uint16_t port,
 			     const char *const *more);
 uint16_t fixture_free_port(void);
+uint16_t fixture_cluster_port(size_t node); /* 0 to 2 */
 /* Runs it until a line of what it says begins with `wanted`. */
 void fixture_await_cli(const char *arguments, const char *wanted);
 /* Runs a command of redis-cli and gives the first line of what it says. */

@@ -116,10 +116,7 @@ static int tear_down(void **state)
 	fixture_stop(group->sentinel, SIGKILL);
 	fixture_stop(group->replica, SIGKILL);
 	fixture_stop(group->primary, SIGKILL);
-	char *command = mem_format("rm -rf %s", f->directory);
-
-	MUST(system(command) == 0);
-	free(command);
+	fixture_remove(f->directory);
 	while (f->replies != NULL) {
 		struct reply *reply = f->replies;
 

@@ -106,7 +106,7 @@ static void what_was_acknowledged_survives_its_writer(void **state)
 		int descriptor;
 		pid_t pid = start_child(f, work, &descriptor);
 		size_t most = count + 10 + (size_t)(i * 7);
-		struct timespec moment = { .tv_nsec = (i * 137 % 50) * 10000 };
+		struct timespec moment = { .tv_nsec = (i * 137L % 50) * 10000 };
 
 		/* After some, at an instant of its own. */
 		while (count < most &&
@@ -119,7 +119,7 @@ static void what_was_acknowledged_survives_its_writer(void **state)
 		close(descriptor);
 	}
 	f->store = fixture_open(f, f->url);
-	assert_true(count >= KILLS * 10);
+	assert_true(count >= (size_t)KILLS * 10);
 	for (size_t i = 0; i < count; i++) {
 		char id[16];
 
