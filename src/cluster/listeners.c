@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -658,6 +659,14 @@ static bool has_serving_member(const struct listener *listener)
 	return false;
 }
 
+static bool has_queued(const struct socket *socket)
+{
+	struct pollfd look = { .fd = socket->bound.descriptor,
+			       .events = POLLIN };
+
+	return poll(&look, 1, 0) > 0;
+}
+
 /* reuseport: the sockets of slots that have no worker any more. What is queued
  * there is handed over to others before they go. */
 static void sweep_sockets(struct listener *listener)
@@ -671,7 +680,9 @@ static void sweep_sockets(struct listener *listener)
 		if (socket == first_socket(listener) || !is_ours(socket))
 			continue;
 		on_acceptable(socket);
-		remove_socket(socket);
+		/* What nobody had room for is watched, and swept later. */
+		if (!has_queued(socket))
+			remove_socket(socket);
 	}
 }
 

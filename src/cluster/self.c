@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -36,7 +37,7 @@ struct self {
 	int result_descriptor;
 };
 
-static void send(struct self *self, const struct message *message)
+static void tell_primary(struct self *self, const struct message *message)
 {
 	if (self->worker.is_connected)
 		channel_send(self->worker.channel, message, -1);
@@ -128,8 +129,8 @@ void self_leave(struct self *self, bool at_once)
 	if (self->is_draining && !at_once)
 		return;
 	self->worker.is_voluntary = true;
-	send(self, &(struct message){ .type = MESSAGE_LEAVING,
-				      .leaving = { at_once } });
+	tell_primary(self, &(struct message){ .type = MESSAGE_LEAVING,
+					      .leaving = { at_once } });
 	if (at_once && !self->worker.is_connected)
 		muster_cluster_stop(self->cluster, self->cluster->exit_code);
 	drain(self);
@@ -144,8 +145,8 @@ void self_wake_primary(struct self *self)
 	if (atomic_load(&berth->wants_wake) == 0)
 		return;
 	atomic_store(&berth->wants_wake, 0);
-	send(self, &(struct message){ .type = MESSAGE_WAKE,
-				      .wake = { self->worker.berth } });
+	tell_primary(self, &(struct message){ .type = MESSAGE_WAKE,
+					      .wake = { self->worker.berth } });
 }
 
 static struct muster_listener *find(const struct self *self, uint32_t id)
@@ -244,8 +245,9 @@ static void forget_late_answer(struct self *self,
 			       const struct message_listen_result *late)
 {
 	if (late->status == 0)
-		send(self, &(struct message){ .type = MESSAGE_UNLISTEN,
-					      .unlisten = { late->listener } });
+		tell_primary(self, &(struct message){
+					   .type = MESSAGE_UNLISTEN,
+					   .unlisten = { late->listener } });
 }
 
 static bool on_listen_result(void *owner, const struct message *message,
@@ -282,9 +284,9 @@ static void on_message(void *owner, const struct message *message,
 		on_leave(self, message->leave.at_once != 0);
 		break;
 	case MESSAGE_PING:
-		send(self,
-		     &(struct message){ .type = MESSAGE_PONG,
-					.pong = { message->ping.number } });
+		tell_primary(self, &(struct message){
+					   .type = MESSAGE_PONG,
+					   .pong = { message->ping.number } });
 		self_wake_primary(self);
 		break;
 	case MESSAGE_MESSAGE:
@@ -399,7 +401,7 @@ static int ask(struct self *self, const struct self_wish *wish, uint32_t index)
 		return problem_set(problem, -EPIPE, "LEAVING",
 				   "cannot listen: this worker is leaving, or "
 				   "its primary is gone");
-	send(self, &message);
+	tell_primary(self, &message);
 	int error = channel_await(self->worker.channel, MESSAGE_LISTEN_RESULT,
 				  ANSWER_MS, on_listen_result);
 
@@ -445,8 +447,8 @@ int self_listen(struct self *self, const struct self_wish *wish,
 	listener->schedule = (enum muster_schedule)self->result.schedule;
 	listener->address.descriptor = (int)self->result.descriptor;
 	listener_start(listener);
-	send(self, &(struct message){ .type = MESSAGE_LISTENING,
-				      .listening = { listener->id } });
+	tell_primary(self, &(struct message){ .type = MESSAGE_LISTENING,
+					      .listening = { listener->id } });
 	*listener_out = listener;
 	return 0;
 }
@@ -454,8 +456,9 @@ int self_listen(struct self *self, const struct self_wish *wish,
 void self_unlisten(struct self *self, const struct muster_listener *listener)
 {
 	if (!self->is_draining)
-		send(self, &(struct message){ .type = MESSAGE_UNLISTEN,
-					      .unlisten = { listener->id } });
+		tell_primary(self,
+			     &(struct message){ .type = MESSAGE_UNLISTEN,
+						.unlisten = { listener->id } });
 }
 
 /* ---- birth and death ---- */
@@ -466,16 +469,17 @@ int self_ready(struct self *self)
 		return -EPIPE;
 	if (self->worker.state < WORKER_READY)
 		self->worker.state = WORKER_READY;
-	send(self, &(struct message){ .type = MESSAGE_READY,
-				      .ready = { (uint32_t)self->worker.id } });
+	tell_primary(self, &(struct message){
+				   .type = MESSAGE_READY,
+				   .ready = { (uint32_t)self->worker.id } });
 	return 0;
 }
 
 void self_start(struct self *self)
 {
-	send(self,
-	     &(struct message){ .type = MESSAGE_RUNNING,
-				.running = { (uint32_t)self->worker.id } });
+	tell_primary(self, &(struct message){
+				   .type = MESSAGE_RUNNING,
+				   .running = { (uint32_t)self->worker.id } });
 }
 
 struct muster_worker *self_worker(struct self *self)
@@ -508,12 +512,16 @@ void self_on_handler(struct self *self)
 	update_hold(self);
 }
 
+/* Is it one, and ready for use as ours? */
 static bool is_socket(int descriptor)
 {
-	int flags = fcntl(descriptor, F_GETFD);
+	int type = 0;
+	socklen_t length = sizeof(type);
 
-	return flags >= 0 &&
-	       fcntl(descriptor, F_SETFD, flags | FD_CLOEXEC) == 0 &&
+	return getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &length) ==
+		       0 &&
+	       type == SOCK_STREAM &&
+	       fcntl(descriptor, F_SETFD, FD_CLOEXEC) == 0 &&
 	       fcntl(descriptor, F_SETFL,
 		     fcntl(descriptor, F_GETFL) | O_NONBLOCK) == 0;
 }
@@ -523,10 +531,11 @@ struct self *self_new(struct muster_cluster *cluster, int channel)
 	struct problem *problem = &cluster->problem;
 
 	if (!is_socket(channel)) {
-		problem_set(problem, -EBADF, "CHANNEL_UNUSABLE",
-			    "MUSTER_CHANNEL_FD=%d is no open descriptor (leave "
-			    "it to the primary to set)",
-			    channel);
+		problem_set(
+			problem, -EBADF, "CHANNEL_UNUSABLE",
+			"MUSTER_CHANNEL_FD=%d is no stream socket (leave it "
+			"to the primary to set)",
+			channel);
 		return NULL;
 	}
 	struct self *self = mem_zalloc(sizeof(*self));
@@ -555,9 +564,10 @@ struct self *self_new(struct muster_cluster *cluster, int channel)
 		return NULL;
 	}
 	worker->name = mem_text(cluster->name);
-	send(self, &(struct message){ .type = MESSAGE_HELLO,
-				      .hello = { MESSAGES_PROTOCOL,
-						 (uint32_t)getpid() } });
+	tell_primary(self,
+		     &(struct message){ .type = MESSAGE_HELLO,
+					.hello = { MESSAGES_PROTOCOL,
+						   (uint32_t)getpid() } });
 	DISCARD(channel_flush(worker->channel)); /* the end will be told */
 	channel_start(worker->channel);
 	/* Only what somebody waits for keeps the process going. */

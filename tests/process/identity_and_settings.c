@@ -50,9 +50,12 @@ static void a_process_without_a_channel_is_a_primary(void)
 
 static void a_channel_variable_that_names_no_channel_is_refused(void)
 {
-	static const char *const values[] = { "77", "1000000", "-1", "three" };
+	static const char *const values[] = { "77", "1000000", "-1", "three",
+					      "60" };
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-	for (size_t i = 0; i < 4; i++) {
+	assert_int_equal(dup2(null, 60), 60); /* open, but no socket */
+	for (size_t i = 0; i < 5; i++) {
 		char entry[64];
 		const char *const environment[] = { entry, NULL };
 
@@ -65,6 +68,8 @@ static void a_channel_variable_that_names_no_channel_is_refused(void)
 		expect_end(p, 1);
 		assert_non_null(strstr(errors_of(p), "muster"));
 	}
+	close(60);
+	close(null);
 }
 
 static void start_grandchild(void)
