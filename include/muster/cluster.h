@@ -257,8 +257,9 @@ MUSTER_PUBLIC MUSTER_MUST_READ int
 muster_disconnect(struct muster_cluster *cluster, muster_done_fn on_done,
 		  void *arg);
 
-/* By slot; NULL where nobody holds it. While a reload replaces a worker, its
- * slot is held by the old one until the new one is ready. */
+/* By slot; NULL where nobody holds it. Whoever was told to go has given its
+ * slot up. While a reload replaces a worker, its slot is held by the old one
+ * until the new one is ready. */
 MUSTER_PUBLIC struct muster_worker *
 muster_worker_find(struct muster_cluster *cluster, int id);
 /* Walks the workers by slot: NULL starts and ends it. A worker must not be
@@ -428,8 +429,8 @@ MUSTER_PUBLIC void muster_on_error(struct muster_cluster *cluster,
  * callback it is read and dropped. */
 MUSTER_PUBLIC void muster_on_output(struct muster_cluster *cluster,
 				    muster_output_fn fn, void *arg);
-/* The pool gave up: failures_max workers died young within the window. With no
- * callback the cluster disconnects and run returns 1. */
+/* The pool gave up: in one slot failures_max workers died young within the
+ * window. With no callback the cluster disconnects and run returns 1. */
 MUSTER_PUBLIC void muster_on_failure(struct muster_cluster *cluster,
 				     muster_done_fn fn, void *arg);
 
@@ -517,7 +518,8 @@ MUSTER_PUBLIC void muster_listener_unref(struct muster_listener *listener);
  * A connection: a non-blocking, close-on-exec socket that is the worker's
  * until it closes the connection, which also closes the socket and makes room
  * for another one. Refuse, in place of anything else and only within the
- * callback, hands it back for another worker.
+ * callback, hands it back for another worker; where the worker accepted it by
+ * itself (shared, reuseport, exclusive) there is none, and it is closed.
  */
 MUSTER_PUBLIC int
 muster_connection_descriptor(const struct muster_connection *connection);
