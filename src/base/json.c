@@ -12,6 +12,8 @@ struct cursor {
 struct nest {
 	uint64_t is_object[JSON_DEPTH_MAX / 64];
 	size_t depth;
+	size_t depth_max;
+	bool is_too_deep;
 };
 
 static void skip_space(struct cursor *cursor)
@@ -170,18 +172,15 @@ static bool is_object(const struct nest *nest)
 	return (nest->is_object[top / 64] >> top % 64 & 1) != 0;
 }
 
-static bool enter(struct nest *nest, bool object)
+static void enter(struct nest *nest, bool object)
 {
 	size_t top = nest->depth;
 
-	if (top == JSON_DEPTH_MAX)
-		return false;
 	/* Bits of levels not yet entered may be anything.
 	 * NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign) */
 	nest->is_object[top / 64] &= ~(UINT64_C(1) << top % 64);
 	nest->is_object[top / 64] |= (uint64_t)object << top % 64;
 	nest->depth++;
-	return true;
 }
 
 static bool take_key(struct cursor *cursor)
@@ -218,11 +217,15 @@ static bool descend(struct cursor *cursor, struct nest *nest)
 
 		if (!object && peek(cursor) != '[')
 			return take_scalar(cursor);
+		nest->is_too_deep = nest->depth == nest->depth_max;
+		if (nest->is_too_deep)
+			return false;
 		cursor->at++;
 		skip_space(cursor);
 		if (take(cursor, object ? '}' : ']'))
-			return nest->depth < JSON_DEPTH_MAX;
-		if (!enter(nest, object) || (object && !take_key(cursor)))
+			return true;
+		enter(nest, object);
+		if (object && !take_key(cursor))
 			return false;
 	}
 }
@@ -244,7 +247,7 @@ static bool ascend(struct cursor *cursor, struct nest *nest, bool *is_wrong)
 	return false;
 }
 
-bool json_is_value(const char *text, size_t length)
+enum json_answer json_check(const char *text, size_t length, size_t depth_max)
 {
 	struct cursor cursor = { (const uint8_t *)text,
 				 (const uint8_t *)text + length };
@@ -252,10 +255,18 @@ bool json_is_value(const char *text, size_t length)
 	bool is_wrong = false;
 
 	nest.depth = 0;
+	nest.depth_max = depth_max;
+	nest.is_too_deep = false;
 	do {
 		if (!descend(&cursor, &nest))
-			return false;
+			return nest.is_too_deep ? JSON_TOO_DEEP : JSON_NO_VALUE;
 	} while (ascend(&cursor, &nest, &is_wrong));
 	skip_space(&cursor);
-	return !is_wrong && cursor.at == cursor.end;
+	return !is_wrong && cursor.at == cursor.end ? JSON_VALUE
+						    : JSON_NO_VALUE;
+}
+
+bool json_is_value(const char *text, size_t length)
+{
+	return json_check(text, length, JSON_DEPTH_MAX) == JSON_VALUE;
 }

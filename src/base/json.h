@@ -14,3 +14,13 @@
 #define JSON_DEPTH_MAX 2048
 
 bool json_is_value(const char *text, size_t length);
+
+enum json_answer {
+	JSON_VALUE,
+	JSON_NO_VALUE,
+	JSON_TOO_DEEP, /* as far as it was read */
+};
+
+/* The same, and at most `depth_max` (up to JSON_DEPTH_MAX) containers deep:
+ * 0 is a scalar, 1 also [] and {"a":1}. */
+enum json_answer json_check(const char *text, size_t length, size_t depth_max);

@@ -31,6 +31,11 @@ static inline bool list_is_empty(const struct list *list)
 	return list->next == list;
 }
 
+static inline bool list_has_one(const struct list *list)
+{
+	return list->next != list && list->next->next == list;
+}
+
 static inline bool list_is_linked(const struct list *link)
 {
 	return link->next != NULL;
