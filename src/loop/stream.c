@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -11,6 +12,15 @@
 #include "loop/loop_internal.h"
 
 #define MAGIC 0x73747265u
+/* As much of a file as is sent before others have their turn. */
+#define FILE_BYTES_MAX (2u << 20)
+
+/* Queued behind the bytes, in the order of the writes. */
+struct piece {
+	struct list link;
+	struct stream_piece of; /* what is left */
+	struct buffer after;    /* bytes that were written behind it */
+};
 
 struct stream {
 	uv_poll_t handle; /* known to libuv once is_polled */
@@ -20,6 +30,8 @@ struct stream {
 	const struct stream_events *events;
 	void *owner;
 	struct buffer queue;     /* waits for the descriptor to take it */
+	struct list pieces;      /* behind it; zeroed until there was one */
+	uint64_t piece_bytes;    /* of them all */
 	struct loop_task report; /* tells a failed write, outside of it */
 	int error;               /* the one that ended it, 0 */
 	uint8_t awaited;         /* what the poll waits for now */
@@ -39,6 +51,55 @@ static void on_handle_closed(uv_handle_t *handle)
 	free(stream);
 }
 
+/* ---- Pieces ---- */
+
+static bool has_pieces(const struct stream *stream)
+{
+	return stream->pieces.next != NULL && !list_is_empty(&stream->pieces);
+}
+
+static bool is_queueing(const struct stream *stream)
+{
+	return buffer_length(&stream->queue) > 0 || has_pieces(stream);
+}
+
+static void release(const struct stream_piece *piece)
+{
+	if (piece->release != NULL)
+		piece->release(piece->arg);
+}
+
+/* The first is sent, or will not be: what is behind it is bytes again. */
+static void drop_first_piece(struct stream *stream)
+{
+	struct list *link = list_take_first(&stream->pieces);
+	struct piece *piece = LIST_ENTRY(link, struct piece, link);
+
+	buffer_fini(&stream->queue);
+	stream->queue = piece->after;
+	stream->piece_bytes -= piece->of.length + buffer_length(&piece->after);
+	release(&piece->of);
+	free(piece);
+}
+
+static void drop_queue(struct stream *stream)
+{
+	while (has_pieces(stream))
+		drop_first_piece(stream);
+	buffer_fini(&stream->queue);
+}
+
+static void queue_piece(struct stream *stream, const struct stream_piece *of)
+{
+	struct piece *piece = mem_zalloc(sizeof(*piece));
+
+	piece->of = *of;
+	if (stream->pieces.next == NULL)
+		list_init(&stream->pieces);
+	list_add_last(&stream->pieces, &piece->link);
+	stream->piece_bytes += of->length;
+}
+
 static uint8_t wanted(const struct stream *stream)
 {
 	uint8_t events = 0;
@@ -47,7 +108,7 @@ static uint8_t wanted(const struct stream *stream)
 		return 0;
 	if (stream->is_reading && !stream->has_ended)
 		events |= UV_READABLE;
-	if (buffer_length(&stream->queue) > 0)
+	if (is_queueing(stream))
 		events |= UV_WRITABLE;
 	return events;
 }
@@ -62,7 +123,7 @@ static void on_report(struct loop_task *task)
 static void set_error(struct stream *stream, int error)
 {
 	stream->error = error;
-	buffer_fini(&stream->queue);
+	drop_queue(stream);
 }
 
 /* For where the owner is up the stack. */
@@ -134,10 +195,13 @@ static void read_once(struct stream *stream)
 	}
 }
 
-/* Bytes written, 0 where the descriptor takes none now, or -errno. */
+/* Bytes written, 0 where the descriptor takes none now, or -errno. `flags`:
+ * MSG_MORE where more follows at once. */
 static ssize_t write_once(struct stream *stream, const struct iovec *parts,
-			  size_t count)
+			  size_t count, int flags)
 {
+	flags |= MSG_NOSIGNAL;
+
 	struct msghdr message = { .msg_iov = (struct iovec *)(uintptr_t)parts,
 				  .msg_iovlen = count };
 	ssize_t length;
@@ -147,10 +211,9 @@ static ssize_t write_once(struct stream *stream, const struct iovec *parts,
 			length = writev(stream->descriptor, parts, (int)count);
 		else if (count == 1)
 			length = send(stream->descriptor, parts->iov_base,
-				      parts->iov_len, MSG_NOSIGNAL);
+				      parts->iov_len, flags);
 		else
-			length = sendmsg(stream->descriptor, &message,
-					 MSG_NOSIGNAL);
+			length = sendmsg(stream->descriptor, &message, flags);
 		if (length < 0 && errno == ENOTSOCK) {
 			stream->is_socket = false;
 			errno = EINTR;
@@ -167,20 +230,89 @@ static void shut(struct stream *stream)
 	DISCARD(shutdown(stream->descriptor, SHUT_WR));
 }
 
-/* Calls back last. */
-static void write_queue(struct stream *stream)
+/* The same, of a piece. */
+static ssize_t write_piece(struct stream *stream, struct stream_piece *piece)
+{
+	struct iovec part = { .iov_base = (void *)(uintptr_t)piece->bytes,
+			      .iov_len = (size_t)piece->length };
+	off_t offset = (off_t)piece->offset;
+	ssize_t length;
+
+	if (piece->bytes != NULL) {
+		length = write_once(stream, &part, 1, 0);
+		if (length > 0)
+			piece->bytes = (const uint8_t *)piece->bytes + length;
+	} else {
+		do
+			length = sendfile(stream->descriptor, piece->descriptor,
+					  &offset,
+					  piece->length < FILE_BYTES_MAX
+						  ? (size_t)piece->length
+						  : FILE_BYTES_MAX);
+		while (length < 0 && errno == EINTR);
+		if (length == 0) /* the file has become shorter */
+			return -EIO;
+		if (length < 0)
+			return errno == EAGAIN ? 0 : -errno;
+		piece->offset = (uint64_t)offset;
+	}
+	if (length > 0)
+		piece->length -= (uint64_t)length;
+	return length;
+}
+
+/* 0, or -errno. */
+static int write_bytes(struct stream *stream)
 {
 	struct iovec part = { .iov_base = buffer_bytes(&stream->queue),
 			      .iov_len = buffer_length(&stream->queue) };
-	ssize_t written = write_once(stream, &part, 1);
 
-	if (written < 0) {
-		set_error(stream, (int)written);
+	if (part.iov_len == 0)
+		return 0;
+	ssize_t written =
+		write_once(stream, &part, 1, has_pieces(stream) ? MSG_MORE : 0);
+
+	if (written < 0)
+		return (int)written;
+	buffer_consume(&stream->queue, (size_t)written);
+	return 0;
+}
+
+/* One after the other, until the descriptor takes no more or others should
+ * have their turn. 0, or -errno. */
+static int write_pieces(struct stream *stream)
+{
+	int error = write_bytes(stream);
+
+	while (error == 0 && buffer_length(&stream->queue) == 0 &&
+	       has_pieces(stream)) {
+		struct piece *piece = LIST_ENTRY(list_first(&stream->pieces),
+						 struct piece, link);
+		uint64_t before = piece->of.length;
+		ssize_t written = write_piece(stream, &piece->of);
+
+		if (written < 0)
+			return (int)written;
+		stream->piece_bytes -= before - piece->of.length;
+		if (piece->of.length > 0)
+			return 0;
+		drop_first_piece(stream);
+		error = write_bytes(stream);
+	}
+	return error;
+}
+
+/* Calls back last. */
+static void write_queue(struct stream *stream)
+{
+	int error = write_pieces(stream);
+
+	if (error < 0) {
+		set_error(stream, error);
 		stream->events->on_end(stream->owner, stream->error);
 		return;
 	}
-	buffer_consume(&stream->queue, (size_t)written);
-	if (buffer_length(&stream->queue) > 0)
+	if (is_queueing(stream))
 		return;
 	buffer_fini(&stream->queue);
 	if (stream->is_shut)
@@ -232,7 +364,7 @@ int stream_release(struct stream *stream)
 	stream->descriptor = -1;
 	stream->is_closed = true;
 	loop_undefer(&stream->report);
-	buffer_fini(&stream->queue);
+	drop_queue(stream);
 	if (stream->is_polled) /* takes it out of the poll at once */
 		uv_close((uv_handle_t *)&stream->handle, on_handle_closed);
 	else
@@ -267,9 +399,20 @@ void stream_stop_reading(struct stream *stream)
 	stream->is_reading = false;
 }
 
+/* Where what is written now has its place. */
+static struct buffer *last_buffer(struct stream *stream)
+{
+	if (!has_pieces(stream))
+		return &stream->queue;
+	return &LIST_ENTRY(stream->pieces.previous, struct piece, link)->after;
+}
+
 static void queue_rest(struct stream *stream, const struct iovec *parts,
 		       size_t count, size_t written)
 {
+	struct buffer *last = last_buffer(stream);
+	size_t before = buffer_length(last);
+
 	for (size_t i = 0; i < count; i++) {
 		size_t length = parts[i].iov_len;
 
@@ -277,11 +420,13 @@ static void queue_rest(struct stream *stream, const struct iovec *parts,
 			written -= length;
 			continue;
 		}
-		buffer_append(&stream->queue,
+		buffer_append(last,
 			      (const uint8_t *)parts[i].iov_base + written,
 			      length - written);
 		written = 0;
 	}
+	if (last != &stream->queue)
+		stream->piece_bytes += buffer_length(last) - before;
 }
 
 bool stream_write(struct stream *stream, const struct iovec *parts,
@@ -292,22 +437,64 @@ bool stream_write(struct stream *stream, const struct iovec *parts,
 	MUST(!stream->is_shut);
 	if (stream->error < 0)
 		return true;
-	if (buffer_length(&stream->queue) == 0)
-		written = write_once(stream, parts, count);
+	if (!is_queueing(stream))
+		written = write_once(stream, parts, count, 0);
 	if (written < 0) {
 		fail_later(stream, (int)written);
 		return true;
 	}
 	queue_rest(stream, parts, count, (size_t)written);
-	if (buffer_length(&stream->queue) == 0)
+	if (!is_queueing(stream))
 		return true;
 	join_poll(stream);
 	return false;
 }
 
-size_t stream_queued_bytes(const struct stream *stream)
+bool stream_write_piece(struct stream *stream, const struct iovec *parts,
+			size_t count, const struct stream_piece *piece)
 {
-	return buffer_length(&stream->queue);
+	bool was_queueing = is_queueing(stream);
+	ssize_t written = 0;
+	int error = 0;
+
+	MUST(!stream->is_shut && piece->length > 0);
+	if (stream->error == 0 && !was_queueing && count > 0)
+		written = write_once(stream, parts, count, MSG_MORE);
+	if (stream->error < 0 || written < 0) {
+		release(piece);
+		if (written < 0)
+			fail_later(stream, (int)written);
+		return true;
+	}
+	queue_rest(stream, parts, count, (size_t)written);
+	queue_piece(stream, piece);
+	if (!was_queueing)
+		error = write_pieces(stream);
+	if (error < 0) {
+		fail_later(stream, error);
+		return true;
+	}
+	if (!is_queueing(stream))
+		return true;
+	join_poll(stream);
+	return false;
+}
+
+uint64_t stream_queued_bytes(const struct stream *stream)
+{
+	return buffer_length(&stream->queue) + stream->piece_bytes;
+}
+
+bool stream_has_failed(const struct stream *stream)
+{
+	return stream->error < 0;
+}
+
+void stream_set_events(struct stream *stream,
+		       const struct stream_events *events, void *owner)
+{
+	stream->events = events;
+	stream->owner = owner;
 }
 
 void stream_shutdown(struct stream *stream)
@@ -315,6 +502,6 @@ void stream_shutdown(struct stream *stream)
 	if (stream->is_shut)
 		return;
 	stream->is_shut = true;
-	if (buffer_length(&stream->queue) == 0)
+	if (!is_queueing(stream))
 		shut(stream);
 }

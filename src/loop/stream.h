@@ -8,8 +8,8 @@
  * and its registration would too (reference: epoll(7), questions 6 and 9).
  *
  * All of a stream's callbacks may close it. While it waits for something, a
- * stream keeps loop_run() going. For a pipe that is written to, the process
- * must ignore SIGPIPE.
+ * stream keeps loop_run() going. Where pipes are written to, or files sent, the
+ * process must ignore SIGPIPE.
  */
 #pragma once
 #include <stdbool.h>
@@ -55,7 +55,30 @@ void stream_stop_reading(struct stream *stream);  /* fine if it does not */
  * from then on is dropped. */
 bool stream_write(struct stream *stream, const struct iovec *parts,
 		  size_t count);
-size_t stream_queued_bytes(const struct stream *stream);
+
+/* Something of the caller's that a stream sends without a copy: bytes, or a
+ * part of a regular file (sendfile(2)). release(arg) is called once, when the
+ * stream needs it no more: it has been sent, or never will be; perhaps before
+ * the write returns. A file that is shorter than that ends the stream. */
+struct stream_piece {
+	const void *bytes; /* NULL: of the file */
+	int descriptor;
+	uint64_t offset;
+	uint64_t length;            /* not 0 */
+	void (*release)(void *arg); /* may be NULL */
+	void *arg;
+};
+/* The same as stream_write(), with the piece behind the parts. */
+bool stream_write_piece(struct stream *stream, const struct iovec *parts,
+			size_t count, const struct stream_piece *piece);
+uint64_t stream_queued_bytes(const struct stream *stream);
+
+/* Has it failed? Then on_end has told, or will. */
+bool stream_has_failed(const struct stream *stream);
+
+/* From now on somebody else is told. */
+void stream_set_events(struct stream *stream,
+		       const struct stream_events *events, void *owner);
 
 /* Sends the end after what is queued; nothing may be written from then on. A
  * pipe's end is sent by closing it alone. */
