@@ -6,7 +6,9 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "loop/timer.h"
+#include "store/lmdb_guard.h"
 #include "store/lmdb_internal.h"
+#include "store/store_bus_internal.h"
 
 #define TICK_MS            1000
 #define READER_CHECK_TICKS 10
@@ -36,6 +38,10 @@ const struct lmdb_operation lmdb_operations[STORE_READY_CALL] = {
 	[STORE_REAP_OWNER_CALL] = WRITES(reap_owner, TASKS),
 	[STORE_RETRY_DEAD_CALL] = WRITES(retry_dead, TASKS),
 	[STORE_REMOVE_CALL] = WRITES(remove, TASKS),
+	[STORE_PROGRESS_CALL] = FILLS(progress, TASKS),
+	[STORE_ADOPT_QUEUE_CALL] = WRITES(adopt_queue, TASKS),
+	[STORE_AUDIT_CALL] = WRITES(audit, TASKS),
+	[STORE_EVENTS_CALL] = READS(events, TASKS),
 	[STORE_SHOW_CALL] = READS(show, TASKS),
 	[STORE_LIST_CALL] = READS(list, TASKS),
 	[STORE_COUNTS_CALL] = READS(counts, TASKS),
@@ -62,13 +68,16 @@ const struct lmdb_operation lmdb_operations[STORE_READY_CALL] = {
 	[STORE_CACHE_ADD_CALL] = FILLS(cache_add, SHARED),
 	[STORE_CACHE_LOCK_CALL] = WRITES(cache_lock, SHARED),
 	[STORE_CACHE_UNLOCK_CALL] = WRITES(cache_unlock, SHARED),
+	[STORE_CACHE_EXPIRE_CALL] = WRITES(cache_expire, SHARED),
+	[STORE_CACHE_EXPORT_CALL] = READS(cache_export, SHARED),
+	[STORE_CACHE_IMPORT_CALL] = FILLS(cache_import, SHARED),
 };
 
-static void submit_own(struct lmdb *lmdb, struct store_call *call)
+static void submit_own(struct lmdb_store *user, struct store_call *call)
 {
 	const struct lmdb_own *own = call->request;
 
-	lmdb_lane_submit(&lmdb->lanes[own->operation.lane], call);
+	lmdb_submit(user, own->operation.lane, call);
 }
 
 /* ---- effects on the cache of a completion, which is in the tasks' lane ----
@@ -90,23 +99,34 @@ struct applying {
 	struct store_call *waiting; /* for the outbox to be empty; or NULL */
 };
 
-static void apply_outbox(struct lmdb *lmdb, struct store_call *waiting)
+static void apply_outbox(struct lmdb_store *user, struct store_call *waiting)
 {
 	const struct applying applying = { waiting };
 
-	submit_own(lmdb, lmdb_own_call(lmdb, lmdb_cache_apply, LANE_SHARED,
+	submit_own(user, lmdb_own_call(user, lmdb_cache_apply, LANE_SHARED,
 				       &applying, sizeof(applying)));
 }
 
-void lmdb_came_back(struct lmdb *lmdb, struct store_call *call)
+void lmdb_came_back(struct lmdb_store *user, struct store_call *call)
 {
 	if (call->operation == STORE_COMPLETE_CALL && call->answer.error == 0 &&
-	    !lmdb->is_closing && has_cache_effects(call)) {
-		apply_outbox(lmdb, call);
+	    !user->is_closing && has_cache_effects(call)) {
+		apply_outbox(user, call);
 		return;
 	}
-	if (call->operation == STORE_CACHE_LOAD_CALL && !lmdb->is_closing)
-		lmdb_cache_was_read(lmdb, call);
+	if (call->operation == STORE_CACHE_LOAD_CALL && !user->is_closing)
+		lmdb_cache_was_read(user, call);
+	if (call->operation == STORE_CACHE_LOCK_CALL &&
+	    call->back_data != NULL) {
+		lmdb_lock_came_back(user, call);
+		return;
+	}
+	if (call->operation == STORE_ADOPT_QUEUE_CALL &&
+	    lmdb_adoption_goes_on(call) && !user->is_closing &&
+	    !call->is_answered) {
+		lmdb_submit(user, LANE_TASKS, call);
+		return;
+	}
 	if (call->operation != STORE_OWN_CALL) {
 		store_call_finish(call);
 		return;
@@ -117,7 +137,7 @@ void lmdb_came_back(struct lmdb *lmdb, struct store_call *call)
 	if (own->operation.run == lmdb_cache_apply) {
 		waiting = ((const struct applying *)own->detail)->waiting;
 		if (call->answer.error == 0)
-			lmdb->outbox_done = call->answer.number.value;
+			user->lmdb->outbox_done = call->answer.number.value;
 	}
 	store_call_finish(call);
 	if (waiting != NULL)
@@ -128,26 +148,29 @@ void lmdb_came_back(struct lmdb *lmdb, struct store_call *call)
 
 static void submit(struct store *store, struct store_call *call)
 {
-	struct lmdb *lmdb = store->back_end;
+	struct lmdb_store *user = store->back_end;
 
 	if (call->operation == STORE_READY_CALL) {
-		list_add_last(&lmdb->ready, &call->back_link);
-		loop_defer(store->loop, &lmdb->say_ready);
+		list_add_last(&user->ready, &call->back_link);
+		loop_defer(store->loop, &user->say_ready);
 	} else if (call->operation == STORE_WAIT_CALL) {
-		lmdb_wait_start(lmdb, call);
+		lmdb_wait_start(user, call);
+	} else if (call->operation == STORE_CACHE_LOCK_CALL &&
+		   ((const struct store_cache_lock *)call->request)->wait_ms >
+			   0) {
+		lmdb_lock_start(user, call);
 	} else {
-		lmdb_lane_submit(
-			&lmdb->lanes[lmdb_operations[call->operation].lane],
-			call);
+		lmdb_submit(user, lmdb_operations[call->operation].lane, call);
 	}
 }
 
 static void say_ready(struct loop_task *task)
 {
-	struct lmdb *lmdb = LIST_ENTRY(task, struct lmdb, say_ready);
+	struct lmdb_store *user =
+		LIST_ENTRY(task, struct lmdb_store, say_ready);
 	struct list *link;
 
-	while ((link = list_first(&lmdb->ready)) != NULL) {
+	while ((link = list_first(&user->ready)) != NULL) {
 		struct store_call *call =
 			LIST_ENTRY(link, struct store_call, back_link);
 
@@ -162,30 +185,34 @@ static void abandon(struct store *store, struct store_call *call)
 	/* The others are with a lane, and come back. */
 	if (call->operation == STORE_WAIT_CALL)
 		lmdb_wait_abandon(store->back_end, call);
+	else if (call->operation == STORE_CACHE_LOCK_CALL)
+		lmdb_lock_abandon(store->back_end, call);
 }
 
 /* Is the lane's thread kept from a lock that somebody sits on? */
-static void check_lock(struct lmdb *lmdb, struct lmdb_lane *lane)
+static void check_lock(struct lmdb_store *user, struct lmdb_lane *lane)
 {
 	uint64_t since_ms = lane->locking_since_ms;
 
 	if (since_ms != 0 && lmdb_boot_ms() >= since_ms + WATCH_MS)
-		lmdb_board_watch(lmdb, lane->number);
+		lmdb_board_watch(user->lmdb, lane->number,
+				 loop_log(user->store->loop));
 }
 
 static void on_tick(void *owner)
 {
-	struct lmdb *lmdb = owner;
+	struct lmdb_store *user = owner;
+	struct lmdb *lmdb = user->lmdb;
 
-	lmdb->ticks++;
+	user->ticks++;
 	for (size_t i = 0; i < LANES; i++) {
-		check_lock(lmdb, &lmdb->lanes[i]);
-		if (lmdb->ticks % READER_CHECK_TICKS == 0)
+		check_lock(user, &lmdb->lanes[i]);
+		if (user->ticks % READER_CHECK_TICKS == 0)
 			mdb_reader_check(lmdb->lanes[i].env, NULL);
 	}
-	lmdb_cache_flush_reads(lmdb);
+	lmdb_cache_flush_reads(user);
 	if (lmdb_cache_is_sweep_due(lmdb))
-		submit_own(lmdb, lmdb_own_call(lmdb, lmdb_cache_sweep,
+		submit_own(user, lmdb_own_call(user, lmdb_cache_sweep,
 					       LANE_SHARED, NULL, 0));
 }
 
@@ -233,104 +260,162 @@ static int set_up(struct lmdb *lmdb, struct problem *problem)
 			  : lmdb_open_failed(lmdb->tasks_path, error, problem);
 }
 
-static void free_memory(struct lmdb *lmdb)
+static void free_environment(struct lmdb *lmdb)
 {
-	lmdb_cache_reads_free(lmdb);
-	if (lmdb->peek != NULL)
-		mdb_txn_abort(lmdb->peek);
+	for (size_t i = 0; i < LANES; i++)
+		lmdb_lane_stop(&lmdb->lanes[i]);
 	lmdb_board_close(lmdb);
-	for (size_t i = 0; i < LANES; i++) {
-		struct lmdb_lane *lane = &lmdb->lanes[i];
-
-		if (lane->env == NULL)
-			continue;
-		close(lane->wake_fd);
-		pthread_mutex_destroy(&lane->mutex);
-		pthread_cond_destroy(&lane->has_work);
-		mdb_env_close(lane->env);
-	}
-	timer_close(lmdb->tick);
-	timer_close(lmdb->waiting);
-	loop_undefer(&lmdb->end_peek);
-	loop_undefer(&lmdb->look);
-	loop_undefer(&lmdb->say_ready);
+	for (size_t i = 0; i < LANES; i++)
+		lmdb_lane_close(&lmdb->lanes[i]);
 	lmdb_place_leave(lmdb);
 	free(lmdb->tasks_path);
 	free(lmdb->shared_path);
 	free(lmdb);
 }
 
-static int open_parts(struct lmdb *lmdb, const char *path,
+static int open_lanes(struct lmdb *lmdb, const struct log *log,
 		      struct problem *problem)
 {
-	int error = lmdb_place_find(lmdb, path, problem);
+	struct lmdb_guard guard;
+	int error = 0;
 
+	lmdb_guard_start(&guard, lmdb, log);
 	for (size_t i = 0; i < LANES && error == 0; i++)
 		error = lmdb_lane_open(lmdb, (enum lmdb_lane_number)i, problem);
 	if (error == 0)
+		error = set_up(lmdb, problem);
+	lmdb_guard_stop(&guard);
+	return error;
+}
+
+static int open_environment(struct lmdb *lmdb, const char *path,
+			    const struct log *log, struct problem *problem)
+{
+	int error = lmdb_place_find(lmdb, path, problem);
+
+	if (error == 0)
 		error = lmdb_board_open(lmdb, problem);
 	if (error == 0)
-		error = set_up(lmdb, problem);
+		error = open_lanes(lmdb, log, problem);
 	lmdb_place_opened(lmdb);
 	return error;
 }
 
-/* Nothing has been given to the lanes yet: their threads end at once. */
-static void undo_open(struct lmdb *lmdb)
+static int find_environment(struct lmdb_store *user, const char *path,
+			    struct problem *problem)
 {
-	for (size_t i = 0; i < LANES; i++)
-		if (lmdb->lanes[i].has_thread)
-			lmdb_lane_stop_now(&lmdb->lanes[i]);
-	free_memory(lmdb);
+	struct lmdb *lmdb = lmdb_place_known(path);
+	int error = 0;
+
+	if (lmdb == NULL) {
+		lmdb = mem_zalloc(sizeof(*lmdb));
+		lmdb->opening_fd = lmdb->users_fd = -1;
+		lmdb->options = user->store->options;
+		error = open_environment(lmdb, path,
+					 loop_log(user->store->loop), problem);
+		lmdb->options.prefix = lmdb->options.volatile_path = NULL;
+	}
+	if (error < 0) {
+		free_environment(lmdb);
+		return error;
+	}
+	lmdb->users++;
+	user->lmdb = lmdb;
+	return 0;
+}
+
+/* Nothing of it is with the lanes. */
+static void leave_environment(struct lmdb_store *user)
+{
+	if (user->peek != NULL)
+		mdb_txn_abort(user->peek);
+	lmdb_places_hold();
+	lmdb_ear_close(user);
+	if (--user->lmdb->users == 0)
+		free_environment(user->lmdb);
+	lmdb_places_release();
+}
+
+static void free_store(struct lmdb_store *user)
+{
+	lmdb_trays_close(user);
+	lmdb_cache_reads_free(user);
+	if (user->lmdb != NULL)
+		leave_environment(user);
+	timer_close(user->tick);
+	timer_close(user->waiting);
+	timer_close(user->locking);
+	loop_undefer(&user->end_peek);
+	loop_undefer(&user->look);
+	loop_undefer(&user->say_ready);
+	free(user);
+}
+
+static int open_store(struct lmdb_store *user, const char *path,
+		      struct problem *problem)
+{
+	lmdb_places_hold();
+	int error = find_environment(user, path, problem);
+
+	if (error == 0)
+		error = lmdb_ear_open(user, problem);
+	lmdb_places_release();
+	if (error < 0)
+		return error;
+	error = lmdb_trays_open(user);
+	return error == 0 ? 0 : lmdb_open_failed(path, -error, problem);
 }
 
 static int lmdb_open(struct store *store, const struct store_url *url,
 		     struct problem *problem)
 {
-	struct lmdb *lmdb = mem_zalloc(sizeof(*lmdb));
+	struct lmdb_store *user = mem_zalloc(sizeof(*user));
 
-	lmdb->store = store;
-	lmdb->opening_fd = lmdb->users_fd = -1;
-	lmdb->look.run = lmdb_wait_look;
-	lmdb->say_ready.run = say_ready;
-	list_init(&lmdb->waiters);
-	list_init(&lmdb->ready);
-	int error = open_parts(lmdb, url->path, problem);
+	user->store = store;
+	user->wake_fd = -1;
+	user->look.run = lmdb_wait_look;
+	user->say_ready.run = say_ready;
+	list_init(&user->waiters);
+	list_init(&user->lock_waits);
+	list_init(&user->ready);
+	int error = open_store(user, url->path, problem);
 
 	if (error < 0) {
-		undo_open(lmdb);
+		free_store(user);
 		return error;
 	}
-	lmdb->cache_entries = store->options.cache_entries;
-	store->back_end = lmdb;
-	lmdb->waiting =
-		timer_open(store->loop, lmdb_wait_timed_out, lmdb, false);
-	lmdb->tick = timer_open(store->loop, on_tick, lmdb, false);
-	timer_start(lmdb->tick, TICK_MS, TICK_MS);
-	if (lmdb->is_first)
-		apply_outbox(lmdb, NULL);
+	store->back_end = user;
+	user->waiting =
+		timer_open(store->loop, lmdb_wait_timed_out, user, false);
+	user->locking = timer_open(store->loop, lmdb_lock_on_time, user, false);
+	user->tick = timer_open(store->loop, on_tick, user, false);
+	timer_start(user->tick, TICK_MS, TICK_MS);
+	/* What an earlier process had not come to do. */
+	if (user->lmdb->is_first)
+		apply_outbox(user, NULL);
 	return 0;
 }
 
 static void lmdb_close(struct store *store)
 {
-	struct lmdb *lmdb = store->back_end;
+	struct lmdb_store *user = store->back_end;
 
-	lmdb->is_closing = true;
-	timer_stop(lmdb->tick);
-	lmdb_cache_flush_reads(lmdb);
-	say_ready(&lmdb->say_ready);
-	for (size_t i = 0; i < LANES; i++)
-		lmdb_lane_stop(&lmdb->lanes[i]);
+	user->is_closing = true;
+	timer_stop(user->tick);
+	lmdb_cache_flush_reads(user);
+	say_ready(&user->say_ready);
+	lmdb_locks_end(user);
+	lmdb_trays_recall(user);
+	lmdb_all_came_back(user);
 }
 
-void lmdb_lane_stopped(struct lmdb *lmdb)
+void lmdb_all_came_back(struct lmdb_store *user)
 {
-	struct store *store = lmdb->store;
+	struct store *store = user->store;
 
-	if (--lmdb->lanes_open > 0)
+	if (!user->is_closing || !lmdb_trays_are_empty(user))
 		return;
-	free_memory(lmdb);
+	free_store(user);
 	store_closed(store);
 }
 
@@ -341,4 +426,5 @@ const struct store_ops lmdb_ops = {
 	.submit = submit,
 	.abandon = abandon,
 	.peek = lmdb_cache_peek,
+	.bus = &lmdb_bus_ops,
 };

@@ -1,4 +1,7 @@
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <sys/statfs.h>
 #include <time.h>
 
 #include "base/must.h"
@@ -6,6 +9,9 @@
 
 /* Room that only completing and removing may use: deleting needs pages too. */
 #define RESERVE_PERCENT 10
+/* The same on the disk, which others fill as well. */
+#define RESERVE_BYTES ((uint64_t)4 << 20)
+#define RESERVE_SHARE 32 /* of a small file system */
 
 /* ---- keys ---- */
 
@@ -72,6 +78,18 @@ static bool has_failed(struct lmdb_batch *batch, int error)
 	return true;
 }
 
+/* What a batch touches one after the other lies side by side, mostly: a cursor
+ * that is on the right page already need not come down from the root. Walks
+ * have others, which these do not move. */
+static MDB_cursor *point(struct lmdb_batch *batch, enum lmdb_table table)
+{
+	if (batch->error == 0 && batch->points[table] == NULL)
+		has_failed(batch, mdb_cursor_open(batch->txn,
+						  batch->lmdb->tables[table],
+						  &batch->points[table]));
+	return batch->error == 0 ? batch->points[table] : NULL;
+}
+
 bool lmdb_get(struct lmdb_batch *batch, enum lmdb_table table,
 	      struct store_bytes key, struct store_bytes *value)
 {
@@ -79,51 +97,54 @@ bool lmdb_get(struct lmdb_batch *batch, enum lmdb_table table,
 	MDB_val found;
 
 	*value = (struct store_bytes){ 0 };
-	if (batch->error != 0 || key.length == 0 ||
-	    has_failed(batch, mdb_get(batch->txn, batch->lmdb->tables[table],
-				      &name, &found)))
+	if (key.length == 0)
+		return false;
+	MDB_cursor *cursor = point(batch, table);
+
+	if (cursor == NULL ||
+	    has_failed(batch, mdb_cursor_get(cursor, &name, &found, MDB_SET)))
 		return false;
 	*value = from_value(found);
 	return true;
 }
 
+static void *put(struct lmdb_batch *batch, enum lmdb_table table,
+		 struct store_bytes key, MDB_val *content, unsigned flags)
+{
+	MDB_val name = to_value(key);
+	MDB_cursor *cursor = point(batch, table);
+
+	MUST(batch->is_writing);
+	if (cursor == NULL ||
+	    has_failed(batch, mdb_cursor_put(cursor, &name, content, flags)))
+		return NULL;
+	return content->mv_data;
+}
+
 void lmdb_put(struct lmdb_batch *batch, enum lmdb_table table,
 	      struct store_bytes key, struct store_bytes value)
 {
-	MDB_val name = to_value(key);
 	MDB_val content = to_value(value);
 
-	MUST(batch->is_writing);
-	if (batch->error == 0)
-		has_failed(batch,
-			   mdb_put(batch->txn, batch->lmdb->tables[table],
-				   &name, &content, 0));
+	DISCARD(put(batch, table, key, &content, 0)); /* batch->error */
 }
 
 void *lmdb_reserve(struct lmdb_batch *batch, enum lmdb_table table,
 		   struct store_bytes key, size_t length)
 {
-	MDB_val name = to_value(key);
 	MDB_val content = { .mv_size = length };
 
-	MUST(batch->is_writing);
-	if (batch->error != 0 ||
-	    has_failed(batch, mdb_put(batch->txn, batch->lmdb->tables[table],
-				      &name, &content, MDB_RESERVE)))
-		return NULL;
-	return content.mv_data;
+	return put(batch, table, key, &content, MDB_RESERVE);
 }
 
 bool lmdb_delete(struct lmdb_batch *batch, enum lmdb_table table,
 		 struct store_bytes key)
 {
-	MDB_val name = to_value(key);
+	struct store_bytes value;
 
 	MUST(batch->is_writing);
-	return batch->error == 0 && key.length > 0 &&
-	       !has_failed(batch,
-			   mdb_del(batch->txn, batch->lmdb->tables[table],
-				   &name, NULL));
+	return lmdb_get(batch, table, key, &value) &&
+	       !has_failed(batch, mdb_cursor_del(batch->points[table], 0));
 }
 
 static bool move(struct lmdb_batch *batch, enum lmdb_table table, MDB_val *name,
@@ -252,8 +273,57 @@ static bool is_nearly_full(struct lmdb_batch *batch)
 	uint64_t most = pages - pages * RESERVE_PERCENT / 100;
 
 	/* The file never shrinks: what is free in it has to be counted. */
-	return info.me_last_pgno >= most &&
-	       info.me_last_pgno - free_pages(batch) >= most;
+	if (info.me_last_pgno < most)
+		return false;
+	/* Slots of readers that died keep pages from being used again. */
+	mdb_reader_check(lane->env, NULL);
+	return info.me_last_pgno - free_pages(batch) >= most;
+}
+
+static uint64_t reserve_of(struct lmdb_lane *lane, int descriptor,
+			   uint64_t map_bytes)
+{
+	struct statfs status;
+	uint64_t most = map_bytes;
+
+	if (lane->reserve_bytes != 0)
+		return lane->reserve_bytes;
+	if (fstatfs(descriptor, &status) == 0 && status.f_blocks > 0 &&
+	    (uint64_t)status.f_blocks < map_bytes / (uint64_t)status.f_bsize)
+		most = (uint64_t)status.f_blocks * (uint64_t)status.f_bsize;
+	lane->reserve_bytes = most / RESERVE_SHARE < RESERVE_BYTES
+				      ? most / RESERVE_SHARE
+				      : RESERVE_BYTES;
+	return lane->reserve_bytes;
+}
+
+/* Space after the file's end is taken from the disk before it is needed, so
+ * that tasks can be completed when the disk has become full. A file system
+ * that cannot do that has none to give. */
+static int reserve_disk(struct lmdb_batch *batch)
+{
+	struct lmdb_lane *lane = batch->lane;
+	MDB_envinfo info;
+	MDB_stat stat;
+	int descriptor;
+
+	if (mdb_env_info(lane->env, &info) != 0 ||
+	    mdb_env_stat(lane->env, &stat) != 0 ||
+	    mdb_env_get_fd(lane->env, &descriptor) != 0)
+		return 0;
+	uint64_t end = ((uint64_t)info.me_last_pgno + 1) * stat.ms_psize;
+	uint64_t wanted = reserve_of(lane, descriptor, info.me_mapsize);
+
+	if (lane->reserved_bytes >= end + wanted / 2)
+		return 0;
+	if (fallocate(descriptor, FALLOC_FL_KEEP_SIZE, (off_t)end,
+		      (off_t)wanted) == 0)
+		lane->reserved_bytes = end + wanted;
+	else if (errno != ENOSPC && errno != EDQUOT)
+		lane->reserved_bytes = UINT64_MAX;
+	else if (free_pages(batch) * stat.ms_psize < wanted)
+		return ENOSPC; /* nor is there room within the file */
+	return 0;
 }
 
 static void read_counters(struct lmdb_batch *batch)
@@ -267,8 +337,9 @@ static void read_counters(struct lmdb_batch *batch)
 	if (!lmdb_get(batch, is_tasks ? TABLE_CONTROL : TABLE_SHARED,
 		      store_text("counters"), &value))
 		return;
-	if (is_tasks && value.length == sizeof(batch->tasks))
-		memcpy(&batch->tasks, value.data, sizeof(batch->tasks));
+	/* Members are added at the end: an older one is shorter. */
+	if (is_tasks && value.length <= sizeof(batch->tasks))
+		memcpy(&batch->tasks, value.data, value.length);
 	else if (!is_tasks && value.length == sizeof(batch->shared))
 		memcpy(&batch->shared, value.data, sizeof(batch->shared));
 	else
@@ -283,6 +354,15 @@ static void write_counters(struct lmdb_batch *batch)
 	else
 		lmdb_put(batch, TABLE_SHARED, store_text("counters"),
 			 store_bytes(&batch->shared, sizeof(batch->shared)));
+}
+
+void lmdb_batch_let_go(struct lmdb_batch *batch, enum lmdb_table table)
+{
+	if (batch->cursors[table] != NULL)
+		mdb_cursor_close(batch->cursors[table]);
+	if (batch->points[table] != NULL)
+		mdb_cursor_close(batch->points[table]);
+	batch->cursors[table] = batch->points[table] = NULL;
 }
 
 void lmdb_batch_begin(struct lmdb_batch *batch, struct lmdb_lane *lane,
@@ -311,7 +391,9 @@ void lmdb_batch_begin(struct lmdb_batch *batch, struct lmdb_lane *lane,
 	/* Waiting for the lock may have taken long. */
 	read_clocks(batch);
 	read_counters(batch);
-	batch->is_full = is_writing && is_nearly_full(batch);
+	if (is_writing)
+		batch->full = is_nearly_full(batch) ? MDB_MAP_FULL
+						    : reserve_disk(batch);
 }
 
 int lmdb_batch_end(struct lmdb_batch *batch)
@@ -321,8 +403,7 @@ int lmdb_batch_end(struct lmdb_batch *batch)
 		write_counters(batch);
 	}
 	for (size_t i = 0; i < TABLES; i++)
-		if (batch->cursors[i] != NULL)
-			mdb_cursor_close(batch->cursors[i]);
+		lmdb_batch_let_go(batch, (enum lmdb_table)i);
 	if (batch->txn == NULL)
 		; /* it never began */
 	else if (batch->is_writing && batch->error == 0)

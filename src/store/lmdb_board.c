@@ -32,15 +32,32 @@ struct slot {
 	_Atomic uint64_t started;
 	_Atomic uint64_t waits;
 	_Atomic uint64_t writing_since_ms[LANES]; /* 0: holds no lock */
-	uint64_t room[3];
+	_Atomic uint64_t lock_waits;
+	uint64_t room[2];
+};
+
+struct datagram {
+	uint64_t queues;
+	uint64_t locks;
 };
 
 struct lmdb_board {
 	struct lmdb *lmdb;
 	struct slot *slots;
-	unsigned own;
-	unsigned next; /* who is woken first: all in turn */
+	pthread_mutex_t mutex; /* guards is_ours and is_heard */
+	bool is_ours[SLOTS];
+	unsigned own;          /* says what this process's lanes do, */
+	bool is_heard;         /* and is one of its stores' ear */
+	_Atomic unsigned next; /* who is woken first: all in turn */
 	int directory;
+	int socket; /* that others are told by */
+};
+
+/* Where a store is told; its slot is the board's own one or another. */
+struct lmdb_ear {
+	struct lmdb_store *user;
+	struct lmdb_board *board;
+	unsigned slot;
 	int socket;
 	struct watch *watch;
 };
@@ -75,25 +92,34 @@ static bool is_alive(const struct slot *slot)
 	return pid != 0 && start_of(pid) == slot->started;
 }
 
-/* Those who open take turns: see lmdb_place_find(). */
-static int take_slot(struct lmdb_board *board)
+/* Those who open take turns: see lmdb_place_begin(). */
+static int take_slot(struct lmdb_board *board, unsigned *number)
 {
 	MUST(board->slots != NULL);
 	for (unsigned i = 0; i < SLOTS; i++) {
 		struct slot *slot = &board->slots[i];
+		bool is_our_pid = slot->pid == (uint32_t)getpid();
 
-		if (slot->pid != 0 && slot->pid != (uint32_t)getpid() &&
-		    is_alive(slot))
+		if (is_our_pid ? board->is_ours[i] : is_alive(slot))
 			continue;
-		slot->waits = 0;
+		slot->waits = slot->lock_waits = 0;
 		slot->writing_since_ms[LANE_TASKS] = 0;
 		slot->writing_since_ms[LANE_SHARED] = 0;
 		slot->started = start_of((uint32_t)getpid());
 		slot->pid = (uint32_t)getpid();
-		board->own = i;
+		board->is_ours[i] = true;
+		*number = i;
 		return 0;
 	}
 	return -EUSERS;
+}
+
+static void leave_slot(struct lmdb_board *board, unsigned number)
+{
+	MUST(board->slots != NULL);
+	board->is_ours[number] = false;
+	board->slots[number].waits = board->slots[number].lock_waits = 0;
+	board->slots[number].pid = 0;
 }
 
 static struct sockaddr_un address_of(const struct lmdb_board *board,
@@ -105,44 +131,6 @@ static struct sockaddr_un address_of(const struct lmdb_board *board,
 	snprintf(address.sun_path, sizeof(address.sun_path),
 		 "/proc/self/fd/%d/wake-%u", board->directory, number);
 	return address;
-}
-
-static void on_datagram(void *owner)
-{
-	struct lmdb_board *board = owner;
-	uint64_t queues = 0;
-	uint64_t some;
-
-	while (recv(board->socket, &some, sizeof(some), 0) == sizeof(some))
-		queues |= some;
-	if (queues != 0)
-		lmdb_wait_woken(board->lmdb, queues);
-}
-
-static int open_socket(struct lmdb_board *board)
-{
-	struct sockaddr_un address;
-
-	board->directory = open(board->lmdb->shared_path,
-				O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (board->directory < 0)
-		return -errno;
-	address = address_of(board, board->own);
-	DISCARD(unlink(address.sun_path)); /* of one who died, if any */
-	board->socket =
-		socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (board->socket < 0 ||
-	    bind(board->socket, (const struct sockaddr *)&address,
-		 sizeof(address)) < 0)
-		return -errno;
-	int error = watch_open(board->lmdb->store->loop, board->socket,
-			       on_datagram, board, &board->watch);
-
-	if (error < 0)
-		return error;
-	watch_set_keeps_alive(board->watch, false);
-	watch_start(board->watch);
-	return 0;
 }
 
 static int map(struct lmdb_board *board)
@@ -175,13 +163,20 @@ int lmdb_board_open(struct lmdb *lmdb, struct problem *problem)
 	board->lmdb = lmdb;
 	board->directory = board->socket = -1;
 	board->own = SLOTS;
+	pthread_mutex_init(&board->mutex, NULL);
 	lmdb->board = board;
 	int error = map(board);
 
 	if (error == 0)
-		error = take_slot(board);
+		error = take_slot(board, &board->own);
 	if (error == 0)
-		error = open_socket(board);
+		board->directory = open(lmdb->shared_path,
+					O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (error == 0)
+		board->socket = socket(
+			AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (error == 0 && (board->directory < 0 || board->socket < 0))
+		error = -errno;
 	if (error == 0)
 		return 0;
 	lmdb_board_close(lmdb);
@@ -197,21 +192,131 @@ void lmdb_board_close(struct lmdb *lmdb)
 	if (board == NULL)
 		return;
 	lmdb->board = NULL;
-	watch_close(board->watch);
-	if (board->own < SLOTS) {
-		struct sockaddr_un address = address_of(board, board->own);
-
-		DISCARD(unlink(address.sun_path)); /* may not be there yet */
-		board->slots[board->own].waits = 0;
-		board->slots[board->own].pid = 0;
-	}
+	if (board->own < SLOTS)
+		leave_slot(board, board->own);
 	if (board->socket >= 0)
 		close(board->socket);
 	if (board->directory >= 0)
 		close(board->directory);
 	if (board->slots != NULL)
 		munmap(board->slots, SLOTS * sizeof(struct slot));
+	pthread_mutex_destroy(&board->mutex);
 	free(board);
+}
+
+/* ---- ears ---- */
+
+static void on_datagram(void *owner)
+{
+	struct lmdb_ear *ear = owner;
+	struct datagram some;
+	struct datagram all = { 0, 0 };
+
+	while (recv(ear->socket, &some, sizeof(some), 0) == sizeof(some)) {
+		all.queues |= some.queues;
+		all.locks |= some.locks;
+	}
+	if (all.queues != 0)
+		lmdb_wait_woken(ear->user, all.queues);
+	if (all.locks != 0)
+		lmdb_lock_woken(ear->user, all.locks);
+}
+
+/* The board's own slot, which one store can have, or another. */
+static int pick_slot(struct lmdb_ear *ear)
+{
+	struct lmdb_board *board = ear->board;
+	bool is_own = !board->is_heard;
+	int error = 0;
+
+	if (is_own) {
+		board->is_heard = true;
+		ear->slot = board->own;
+		return 0;
+	}
+	error = lmdb_place_begin(board->lmdb);
+	if (error == 0)
+		error = take_slot(board, &ear->slot);
+	lmdb_place_opened(board->lmdb);
+	return error;
+}
+
+static int open_socket(struct lmdb_ear *ear)
+{
+	struct sockaddr_un address = address_of(ear->board, ear->slot);
+
+	DISCARD(unlink(address.sun_path)); /* of one who died, if any */
+	ear->socket =
+		socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (ear->socket < 0 ||
+	    bind(ear->socket, (const struct sockaddr *)&address,
+		 sizeof(address)) < 0)
+		return -errno;
+	int error = watch_open(ear->user->store->loop, ear->socket, on_datagram,
+			       ear, &ear->watch);
+
+	if (error < 0)
+		return error;
+	watch_set_keeps_alive(ear->watch, false);
+	watch_start(ear->watch);
+	return 0;
+}
+
+int lmdb_ear_open(struct lmdb_store *user, struct problem *problem)
+{
+	struct lmdb_board *board = user->lmdb->board;
+	struct lmdb_ear *ear = mem_zalloc(sizeof(*ear));
+
+	ear->user = user;
+	ear->board = board;
+	ear->socket = -1;
+	ear->slot = SLOTS;
+	user->ear = ear;
+	pthread_mutex_lock(&board->mutex);
+	int error = pick_slot(ear);
+
+	pthread_mutex_unlock(&board->mutex);
+	if (error == 0)
+		error = open_socket(ear);
+	if (error == 0)
+		return 0;
+	lmdb_ear_close(user);
+	return problem_set(problem, error, "STORE_OPEN_FAILED",
+			   "cannot be told of changes in %s: %s",
+			   user->lmdb->shared_path, strerror(-error));
+}
+
+void lmdb_ear_close(struct lmdb_store *user)
+{
+	struct lmdb_ear *ear = user->ear;
+
+	if (ear == NULL)
+		return;
+	struct lmdb_board *board = ear->board;
+
+	user->ear = NULL;
+	watch_close(ear->watch);
+	if (ear->slot < SLOTS) {
+		struct sockaddr_un address = address_of(board, ear->slot);
+
+		DISCARD(unlink(address.sun_path)); /* may not be there yet */
+		board->slots[ear->slot].waits = 0;
+		board->slots[ear->slot].lock_waits = 0;
+		pthread_mutex_lock(&board->mutex);
+		if (ear->slot == board->own)
+			board->is_heard = false;
+		else
+			leave_slot(board, ear->slot);
+		pthread_mutex_unlock(&board->mutex);
+	}
+	if (ear->socket >= 0)
+		close(ear->socket);
+	free(ear);
+}
+
+void lmdb_ear_wait(struct lmdb_ear *ear, uint64_t queues)
+{
+	ear->board->slots[ear->slot].waits = queues;
 }
 
 /* Two queues may have the same bit: then somebody wakes up for nothing. */
@@ -224,17 +329,17 @@ uint64_t lmdb_board_bit(struct store_bytes queue)
 	return UINT64_C(1) << ((sum ^ sum >> 16) & 63);
 }
 
-void lmdb_board_wait(struct lmdb_board *board, uint64_t queues)
+void lmdb_ear_wait_locks(struct lmdb_ear *ear, uint64_t locks)
 {
-	board->slots[board->own].waits = queues;
+	ear->board->slots[ear->slot].lock_waits = locks;
 }
 
 static bool send_wake(struct lmdb_board *board, unsigned number,
-		      uint64_t queues)
+		      const struct datagram *datagram)
 {
 	struct sockaddr_un address = address_of(board, number);
 
-	return sendto(board->socket, &queues, sizeof(queues), 0,
+	return sendto(board->socket, datagram, sizeof(*datagram), 0,
 		      (const struct sockaddr *)&address,
 		      sizeof(address)) >= 0 ||
 	       errno == EAGAIN; /* it has plenty to wake up for */
@@ -250,10 +355,30 @@ void lmdb_board_wake(struct lmdb_board *board, uint64_t queues, uint32_t count)
 		if ((waits & queues) == 0 ||
 		    !atomic_compare_exchange_strong(&slot->waits, &waits, 0))
 			continue;
-		if (!send_wake(board, number, waits & queues))
+		if (!send_wake(board, number,
+			       &(struct datagram){ waits & queues, 0 }))
 			continue; /* died waiting */
 		board->next = (number + 1) % SLOTS;
 		count--;
+	}
+}
+
+/* All of them: the lock was handed to one, but two locks may have one bit. */
+void lmdb_board_wake_locks(struct lmdb_board *board, uint64_t locks)
+{
+	for (unsigned i = 0; i < SLOTS; i++) {
+		struct slot *slot = &board->slots[i];
+		uint64_t waits = slot->lock_waits;
+
+		while ((waits & locks) != 0 &&
+		       !atomic_compare_exchange_weak(&slot->lock_waits, &waits,
+						     waits & ~locks))
+			;
+		/* One who has died meanwhile needs nothing. */
+		if ((waits & locks) != 0)
+			DISCARD(send_wake(
+				board, i,
+				&(struct datagram){ 0, waits & locks }));
 	}
 }
 
@@ -263,7 +388,8 @@ void lmdb_board_writing(struct lmdb_board *board, enum lmdb_lane_number lane,
 	board->slots[board->own].writing_since_ms[lane] = since_ms;
 }
 
-void lmdb_board_watch(struct lmdb *lmdb, enum lmdb_lane_number lane)
+void lmdb_board_watch(struct lmdb *lmdb, enum lmdb_lane_number lane,
+		      const struct log *log)
 {
 	uint64_t now_ms = lmdb_boot_ms();
 
@@ -276,7 +402,7 @@ void lmdb_board_watch(struct lmdb *lmdb, enum lmdb_lane_number lane)
 			continue;
 		bool is_hopeless = now_ms >= since_ms + HOPELESS_MS;
 
-		log_warn(loop_log(lmdb->store->loop),
+		log_warn(log,
 			 "store writer is stopped pid=%u held_ms=%ju sent=%s",
 			 slot->pid, (uintmax_t)(now_ms - since_ms),
 			 is_hopeless ? "SIGKILL" : "SIGCONT");

@@ -27,8 +27,8 @@ static bool is_locked(struct lmdb_batch *batch, const struct cache_key *key,
 	       !store_bytes_equal(lock.owner, owner);
 }
 
-static bool fits(const struct lmdb_batch *batch, struct store_call *call,
-		 struct store_bytes value)
+bool lmdb_cache_fits(const struct lmdb_batch *batch, struct store_call *call,
+		     struct store_bytes value)
 {
 	uint64_t most = batch->lmdb->cache_bytes / VALUE_SHARE;
 
@@ -62,7 +62,7 @@ void lmdb_cache_save(struct lmdb_batch *batch, struct store_call *call)
 	const struct store_cache_save *request = call->request;
 	struct cache_key hash = lmdb_cache_key(batch->lmdb, request->key);
 
-	if (!fits(batch, call, request->value))
+	if (!lmdb_cache_fits(batch, call, request->value))
 		return;
 	if (is_locked(batch, &hash, request->owner)) {
 		call->answer.result = STORE_BUSY;
@@ -125,6 +125,21 @@ void lmdb_cache_destroy(struct lmdb_batch *batch, struct store_call *call)
 				      ? STORE_DONE
 				      : STORE_NOT_FOUND;
 	lmdb_entry_remove(batch, hash);
+}
+
+void lmdb_cache_expire(struct lmdb_batch *batch, struct store_call *call)
+{
+	const struct store_cache_expire *request = call->request;
+	struct cache_key hash = lmdb_cache_key(batch->lmdb, request->key);
+	struct entry entry;
+
+	call->answer.result = STORE_NOT_FOUND;
+	if (!lmdb_entry_find(batch, &hash, &entry))
+		return;
+	call->answer.result = STORE_DONE;
+	lmdb_entry_set_expiry(
+		batch, &hash,
+		request->ttl_ms == 0 ? 0 : batch->real_ms + request->ttl_ms);
 }
 
 static bool has_prefix(struct store_bytes text, struct store_bytes prefix)
@@ -195,19 +210,18 @@ void lmdb_cache_size(struct lmdb_batch *batch, struct store_call *call)
 static void clear_all(struct lmdb_batch *batch, struct store_call *call)
 {
 	static const enum lmdb_table tables[] = { TABLE_CACHE, TABLE_EXPIRY,
-						  TABLE_READ, TABLE_ITEM,
-						  TABLE_LOCK };
+						  TABLE_READ,  TABLE_ITEM,
+						  TABLE_LOCK,  TABLE_AWAIT };
 
 	call->answer.number.value = batch->shared.entries;
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
 		MDB_dbi table = batch->lmdb->tables[tables[i]];
 
-		if (batch->cursors[tables[i]] != NULL)
-			mdb_cursor_close(batch->cursors[tables[i]]);
-		batch->cursors[tables[i]] = NULL;
+		lmdb_batch_let_go(batch, tables[i]);
 		if (batch->error == 0)
 			batch->error = mdb_drop(batch->txn, table, 0);
 	}
+	batch->lock_wakes = UINT64_MAX; /* whoever waits for one */
 	batch->shared.entries = 0;
 	batch->shared.bytes = 0;
 }
@@ -245,7 +259,7 @@ void lmdb_cache_clear(struct lmdb_batch *batch, struct store_call *call)
 
 /* ---- lists ---- */
 
-static struct lmdb_key item_key(const struct cache_key *hash, uint64_t number)
+struct lmdb_key lmdb_item_key(const struct cache_key *hash, uint64_t number)
 {
 	struct lmdb_key key;
 
@@ -261,7 +275,7 @@ void lmdb_cache_push(struct lmdb_batch *batch, struct store_call *call)
 	struct cache_key hash = lmdb_cache_key(batch->lmdb, request->key);
 	struct entry entry = { .head.created_ms = batch->real_ms };
 
-	if (!fits(batch, call, request->value))
+	if (!lmdb_cache_fits(batch, call, request->value))
 		return;
 	bool is_there = lmdb_entry_find(batch, &hash, &entry);
 
@@ -281,7 +295,7 @@ void lmdb_cache_push(struct lmdb_batch *batch, struct store_call *call)
 	entry.type = entry.value = (struct store_bytes){ "", 0 };
 	if (request->ttl_ms != 0)
 		entry.head.expires_ms = batch->real_ms + request->ttl_ms;
-	struct lmdb_key key = item_key(&hash, number);
+	struct lmdb_key key = lmdb_item_key(&hash, number);
 
 	batch->shared.bytes += request->value.length;
 	lmdb_put(batch, TABLE_ITEM, lmdb_key_all(&key), request->value);
@@ -304,7 +318,7 @@ void lmdb_cache_pop(struct lmdb_batch *batch, struct store_call *call)
 		lmdb_wrong_type(call);
 		return;
 	}
-	struct lmdb_key key = item_key(&hash, entry.head.first);
+	struct lmdb_key key = lmdb_item_key(&hash, entry.head.first);
 
 	if (lmdb_get(batch, TABLE_ITEM, lmdb_key_all(&key), &value))
 		call->answer.result = STORE_DONE;
@@ -354,6 +368,13 @@ static bool read_integer(struct store_bytes text, int64_t *value)
 	errno = 0;
 	*value = strtoll(copy, &end, 10);
 	return errno == 0 && *end == '\0' && copy[0] != ' ' && copy[0] != '+';
+}
+
+bool lmdb_cache_is_integer(struct store_bytes text)
+{
+	int64_t value;
+
+	return read_integer(text, &value);
 }
 
 /* -EINVAL: no number. -ERANGE: too large a one. -EPROTOTYPE: a list. */
@@ -529,15 +550,15 @@ struct lmdb_reads {
 	} slots[READS_MAX];
 };
 
-static void note_read(struct lmdb *lmdb, const struct cache_key *key,
+static void note_read(struct lmdb_store *user, const struct cache_key *key,
 		      uint64_t now_ms)
 {
 	uint64_t start;
 
-	if (lmdb->reads == NULL)
-		lmdb->reads = mem_zalloc(sizeof(*lmdb->reads));
+	if (user->reads == NULL)
+		user->reads = mem_zalloc(sizeof(*user->reads));
 	memcpy(&start, key->bytes, sizeof(start));
-	struct read *slot = &lmdb->reads->slots[start % READS_MAX];
+	struct read *slot = &user->reads->slots[start % READS_MAX];
 
 	/* Of two keys with one slot the older one's time is not kept: it is
 	 * only what eviction goes by. */
@@ -546,11 +567,11 @@ static void note_read(struct lmdb *lmdb, const struct cache_key *key,
 			return;
 	} else {
 		slot->key = *key;
-		lmdb->reads->count -= slot->is_new;
+		user->reads->count -= slot->is_new;
 		slot->is_new = false;
 	}
 	slot->read_ms = now_ms;
-	lmdb->reads->count += !slot->is_new;
+	user->reads->count += !slot->is_new;
 	slot->is_new = true;
 }
 
@@ -574,9 +595,9 @@ static void write_reads(struct lmdb_batch *batch, struct store_call *call)
 	}
 }
 
-void lmdb_cache_flush_reads(struct lmdb *lmdb)
+void lmdb_cache_flush_reads(struct lmdb_store *user)
 {
-	struct lmdb_reads *reads = lmdb->reads;
+	struct lmdb_reads *reads = user->reads;
 
 	if (reads == NULL || reads->count == 0)
 		return;
@@ -591,58 +612,57 @@ void lmdb_cache_flush_reads(struct lmdb *lmdb)
 		list->reads[list->count++] = reads->slots[i];
 	}
 	reads->count = 0;
-	lmdb_lane_submit(
-		&lmdb->lanes[LANE_SHARED],
-		lmdb_own_call(lmdb, write_reads, LANE_SHARED, list, size));
+	lmdb_submit(user, LANE_SHARED,
+		    lmdb_own_call(user, write_reads, LANE_SHARED, list, size));
 	free(list);
 }
 
-void lmdb_cache_reads_free(struct lmdb *lmdb)
+void lmdb_cache_reads_free(struct lmdb_store *user)
 {
-	free(lmdb->reads);
-	lmdb->reads = NULL;
+	free(user->reads);
+	user->reads = NULL;
 }
 
-void lmdb_cache_was_read(struct lmdb *lmdb, const struct store_call *call)
+void lmdb_cache_was_read(struct lmdb_store *user, const struct store_call *call)
 {
 	const struct store_cache_load *request = call->request;
-	struct cache_key key = lmdb_cache_key(lmdb, request->key);
+	struct cache_key key = lmdb_cache_key(user->lmdb, request->key);
 
 	if (call->answer.error == 0 && call->answer.result == STORE_DONE)
-		note_read(lmdb, &key, lmdb_real_ms());
+		note_read(user, &key, lmdb_real_ms());
 }
 
-void lmdb_cache_stop_peeking(struct lmdb *lmdb)
+void lmdb_cache_stop_peeking(struct lmdb_store *user)
 {
-	if (!lmdb->is_peeking)
+	if (!user->is_peeking)
 		return;
-	lmdb->is_peeking = false;
-	mdb_txn_reset(lmdb->peek);
+	user->is_peeking = false;
+	mdb_txn_reset(user->peek);
 }
 
 static void run_end_peek(struct loop_task *task)
 {
-	lmdb_cache_stop_peeking(LIST_ENTRY(task, struct lmdb, end_peek));
+	lmdb_cache_stop_peeking(LIST_ENTRY(task, struct lmdb_store, end_peek));
 }
 
 /* One look for all that is peeked at in a turn of the loop. */
-static bool start_peeking(struct lmdb *lmdb)
+static bool start_peeking(struct lmdb_store *user)
 {
-	MDB_env *env = lmdb->lanes[LANE_SHARED].env;
+	MDB_env *env = user->lmdb->lanes[LANE_SHARED].env;
 	int error;
 
-	if (lmdb->is_peeking)
+	if (user->is_peeking)
 		return true;
-	if (lmdb->peek == NULL)
-		error = mdb_txn_begin(env, NULL, MDB_RDONLY, &lmdb->peek);
+	if (user->peek == NULL)
+		error = mdb_txn_begin(env, NULL, MDB_RDONLY, &user->peek);
 	else
-		error = mdb_txn_renew(lmdb->peek);
+		error = mdb_txn_renew(user->peek);
 	if (error != 0)
 		return false;
-	lmdb->is_peeking = true;
-	lmdb->peek_ms = lmdb_real_ms();
-	lmdb->end_peek.run = run_end_peek;
-	loop_defer(lmdb->store->loop, &lmdb->end_peek);
+	user->is_peeking = true;
+	user->peek_ms = lmdb_real_ms();
+	user->end_peek.run = run_end_peek;
+	loop_defer(user->store->loop, &user->end_peek);
 	return true;
 }
 
@@ -650,16 +670,16 @@ enum store_result lmdb_cache_peek(struct store *store,
 				  const struct store_cache_load *request,
 				  struct store_answer *answer)
 {
-	struct lmdb *lmdb = store->back_end;
-	struct cache_key hash = lmdb_cache_key(lmdb, request->key);
+	struct lmdb_store *user = store->back_end;
+	struct cache_key hash = lmdb_cache_key(user->lmdb, request->key);
 	MDB_val name = { .mv_size = HASH_BYTES, .mv_data = hash.bytes };
 	MDB_val value;
 	struct entry entry;
 
-	if (request->slide_ms != 0 || !start_peeking(lmdb))
+	if (request->slide_ms != 0 || !start_peeking(user))
 		return STORE_BUSY;
-	int error =
-		mdb_get(lmdb->peek, lmdb->tables[TABLE_CACHE], &name, &value);
+	int error = mdb_get(user->peek, user->lmdb->tables[TABLE_CACHE], &name,
+			    &value);
 
 	if (error == MDB_NOTFOUND)
 		return STORE_NOT_FOUND;
@@ -670,7 +690,7 @@ enum store_result lmdb_cache_peek(struct store *store,
 	    entry.head.kind != ENTRY_VALUE)
 		return STORE_BUSY;
 	if (entry.head.expires_ms != 0 &&
-	    entry.head.expires_ms <= lmdb->peek_ms)
+	    entry.head.expires_ms <= user->peek_ms)
 		return STORE_NOT_FOUND;
 	*answer = (struct store_answer){
 		.result = STORE_DONE,
@@ -679,9 +699,10 @@ enum store_result lmdb_cache_peek(struct store *store,
 			   .created_ms = entry.head.created_ms,
 			   .expires_ms = entry.head.expires_ms },
 	};
-	if (mdb_get(lmdb->peek, lmdb->tables[TABLE_READ], &name, &value) == 0 &&
+	if (mdb_get(user->peek, user->lmdb->tables[TABLE_READ], &name,
+		    &value) == 0 &&
 	    value.mv_size == 8)
 		memcpy(&answer->cache.read_ms, value.mv_data, 8);
-	note_read(lmdb, &hash, lmdb->peek_ms);
+	note_read(user, &hash, user->peek_ms);
 	return STORE_DONE;
 }

@@ -56,7 +56,17 @@ void lmdb_entry_set_expiry(struct lmdb_batch *batch,
 			   const struct cache_key *key, uint64_t expires_ms);
 bool lmdb_lock_find(struct lmdb_batch *batch, const struct cache_key *key,
 		    struct lock *lock);
+/* Those who waited for it, and do no longer. */
+void lmdb_lock_sweep(struct lmdb_batch *batch, const struct cache_key *key);
+/* In EXPIRY; tables are 'c' (CACHE), 'l' (LOCK), 'w' (AWAIT). */
+struct lmdb_key lmdb_expiry_key(uint64_t at_ms, char table,
+				const struct cache_key *key);
 void lmdb_wrong_type(struct store_call *call);
+/* Too large for this cache: the call has failed. */
+bool lmdb_cache_fits(const struct lmdb_batch *batch, struct store_call *call,
+		     struct store_bytes value);
+struct lmdb_key lmdb_item_key(const struct cache_key *hash, uint64_t number);
+bool lmdb_cache_is_integer(struct store_bytes text);
 void lmdb_evict(struct lmdb_batch *batch, const struct cache_key *but);
 int lmdb_cache_do_add(struct lmdb_batch *batch, struct store_bytes name,
 		      int64_t delta, uint64_t ttl_ms, int64_t *value);

@@ -38,7 +38,7 @@ static void drop_orphan(struct lmdb_batch *batch, enum lmdb_table table,
 	struct lmdb_key key = lmdb_key_at(at, id);
 
 	lmdb_delete(batch, table, lmdb_key_all(&key));
-	batch->tasks.orphans++;
+	lmdb_tell_orphan(batch, id);
 }
 
 static void reap(struct lmdb_batch *batch)
@@ -55,7 +55,7 @@ static void reap(struct lmdb_batch *batch)
 			return;
 		if (lmdb_task_find(batch, id, &task) &&
 		    task.head.when == end_ms)
-			lmdb_task_hand_back(batch, &task);
+			lmdb_task_lost(batch, &task, STORE_EVENT_EXPIRED);
 		else
 			drop_orphan(batch, TABLE_LEASED, end_ms, id);
 	}
@@ -161,6 +161,7 @@ static void take(struct lmdb_batch *batch, struct store_call *call,
 
 	if (queue == NULL)
 		return;
+	lmdb_queue_is_served(batch, queue);
 	uint32_t allowance = lmdb_queue_allowance(batch, queue, &wait_ms);
 
 	if (queue->record.queued > 0)
@@ -171,7 +172,7 @@ static void take(struct lmdb_batch *batch, struct store_call *call,
 		queue->is_changed = true;
 		if (!lmdb_task_find(batch, id, &task) ||
 		    task.head.state != STORE_TASK_QUEUED) {
-			batch->tasks.orphans++;
+			lmdb_tell_orphan(batch, id);
 			continue;
 		}
 		taking->tasks[taking->count].queue = name;

@@ -57,8 +57,8 @@ static uint64_t entry_bytes(const struct entry *entry)
 	       entry->type.length + entry->value.length;
 }
 
-static struct lmdb_key expiry_key(uint64_t at_ms, char table,
-				  const struct cache_key *key)
+struct lmdb_key lmdb_expiry_key(uint64_t at_ms, char table,
+				const struct cache_key *key)
 {
 	struct lmdb_key expiry;
 
@@ -93,7 +93,8 @@ void lmdb_entry_remove(struct lmdb_batch *batch, struct cache_key key)
 
 	if (!find_any(batch, &key, &entry))
 		return;
-	struct lmdb_key expiry = expiry_key(entry.head.expires_ms, 'c', &key);
+	struct lmdb_key expiry =
+		lmdb_expiry_key(entry.head.expires_ms, 'c', &key);
 	bool has_expiry = entry.head.expires_ms != 0;
 	bool has_items = entry.head.kind == ENTRY_LIST;
 
@@ -145,8 +146,8 @@ void lmdb_entry_put(struct lmdb_batch *batch, const struct cache_key *key,
 	if (entry->value.length > 0)
 		memcpy(room, entry->value.data, entry->value.length);
 	if (old_expiry != head.expires_ms) {
-		struct lmdb_key from = expiry_key(old_expiry, 'c', key);
-		struct lmdb_key to = expiry_key(head.expires_ms, 'c', key);
+		struct lmdb_key from = lmdb_expiry_key(old_expiry, 'c', key);
+		struct lmdb_key to = lmdb_expiry_key(head.expires_ms, 'c', key);
 
 		if (old_expiry != 0)
 			lmdb_delete(batch, TABLE_EXPIRY, lmdb_key_all(&from));
@@ -209,9 +210,10 @@ void lmdb_evict(struct lmdb_batch *batch, const struct cache_key *but)
 	struct cache_key victim;
 
 	for (unsigned i = 0; i < EVICT_MAX; i++) {
-		bool is_over = batch->shared.bytes > lmdb->cache_bytes ||
-			       (lmdb->cache_entries != 0 &&
-				batch->shared.entries > lmdb->cache_entries);
+		bool is_over =
+			batch->shared.bytes > lmdb->cache_bytes ||
+			(lmdb->options.cache_entries != 0 &&
+			 batch->shared.entries > lmdb->options.cache_entries);
 
 		if (!is_over || !pick_victim(batch, but, &victim))
 			return;
@@ -227,8 +229,8 @@ void lmdb_entry_set_expiry(struct lmdb_batch *batch,
 	if (!find_any(batch, key, &entry) ||
 	    entry.head.expires_ms == expires_ms)
 		return;
-	struct lmdb_key from = expiry_key(entry.head.expires_ms, 'c', key);
-	struct lmdb_key to = expiry_key(expires_ms, 'c', key);
+	struct lmdb_key from = lmdb_expiry_key(entry.head.expires_ms, 'c', key);
+	struct lmdb_key to = lmdb_expiry_key(expires_ms, 'c', key);
 	bool had_expiry = entry.head.expires_ms != 0;
 	size_t length = sizeof(entry.head) + entry.key.length +
 			entry.type.length + entry.value.length;
@@ -244,80 +246,9 @@ void lmdb_entry_set_expiry(struct lmdb_batch *batch,
 	       sizeof(expires_ms));
 	if (had_expiry)
 		lmdb_delete(batch, TABLE_EXPIRY, lmdb_key_all(&from));
-	lmdb_put(batch, TABLE_EXPIRY, lmdb_key_all(&to),
-		 (struct store_bytes){ "", 0 });
-}
-
-/* ---- locks ---- */
-
-bool lmdb_lock_find(struct lmdb_batch *batch, const struct cache_key *key,
-		    struct lock *lock)
-{
-	struct store_bytes bytes;
-
-	if (!lmdb_get(batch, TABLE_LOCK, cache_key_bytes(key), &bytes) ||
-	    bytes.length < 16)
-		return false;
-	memcpy(&lock->token, bytes.data, 8);
-	memcpy(&lock->until_ms, bytes.data + 8, 8);
-	lock->owner = store_bytes(bytes.data + 16, bytes.length - 16);
-	return lock->until_ms > batch->boot_ms;
-}
-
-static void put_lock(struct lmdb_batch *batch, const struct cache_key *key,
-		     const struct lock *lock)
-{
-	char *room = lmdb_reserve(batch, TABLE_LOCK, cache_key_bytes(key),
-				  16 + lock->owner.length);
-	struct lmdb_key expiry = expiry_key(
-		batch->real_ms + lock->until_ms - batch->boot_ms, 'l', key);
-
-	if (room == NULL)
-		return;
-	memcpy(room, &lock->token, 8);
-	memcpy(room + 8, &lock->until_ms, 8);
-	memcpy(room + 16, lock->owner.data, lock->owner.length);
-	lmdb_put(batch, TABLE_EXPIRY, lmdb_key_all(&expiry),
-		 (struct store_bytes){ "", 0 });
-}
-
-void lmdb_cache_lock(struct lmdb_batch *batch, struct store_call *call)
-{
-	const struct store_cache_lock *request = call->request;
-	struct cache_key key = lmdb_cache_key(batch->lmdb, request->key);
-	struct lock lock;
-
-	if (!lmdb_lock_find(batch, &key, &lock)) {
-		lock.token = batch->shared.token + 1;
-		if (lock.token < batch->real_us)
-			lock.token = batch->real_us;
-		batch->shared.token = lock.token;
-	} else if (!store_bytes_equal(lock.owner, request->owner)) {
-		call->answer.result = STORE_BUSY;
-		call->answer.lock.left_ms = lock.until_ms - batch->boot_ms;
-		return;
-	}
-	lock.owner = request->owner;
-	lock.until_ms = batch->boot_ms + request->ttl_ms;
-	put_lock(batch, &key, &lock);
-	call->answer.result = STORE_DONE;
-	call->answer.lock.token = lock.token;
-	call->answer.lock.left_ms = request->ttl_ms;
-}
-
-void lmdb_cache_unlock(struct lmdb_batch *batch, struct store_call *call)
-{
-	const struct store_cache_unlock *request = call->request;
-	struct cache_key key = lmdb_cache_key(batch->lmdb, request->key);
-	struct lock lock;
-
-	call->answer.result = STORE_LOST;
-	if (!lmdb_lock_find(batch, &key, &lock) ||
-	    !store_bytes_equal(lock.owner, request->owner) ||
-	    (request->token != 0 && request->token != lock.token))
-		return;
-	lmdb_delete(batch, TABLE_LOCK, cache_key_bytes(&key));
-	call->answer.result = STORE_DONE;
+	if (expires_ms != 0)
+		lmdb_put(batch, TABLE_EXPIRY, lmdb_key_all(&to),
+			 (struct store_bytes){ "", 0 });
 }
 
 /* ---- what has expired ---- */
@@ -342,15 +273,17 @@ void lmdb_cache_sweep(struct lmdb_batch *batch, struct store_call *call)
 		    lmdb_number(name, 0, 8) > batch->real_ms)
 			return;
 		memcpy(key.bytes, name.data + 9, HASH_BYTES);
-		bool is_lock = name.data[8] == 'l';
+		char table = name.data[8];
 
 		lmdb_key_start(&expiry);
 		lmdb_key_bytes(&expiry, name.data, name.length);
 		lmdb_delete(batch, TABLE_EXPIRY, lmdb_key_all(&expiry));
 		/* A lock that was prolonged has another entry further on. */
-		if (is_lock && !lmdb_lock_find(batch, &key, &lock))
+		if (table == 'w')
+			lmdb_lock_sweep(batch, &key);
+		else if (table == 'l' && !lmdb_lock_find(batch, &key, &lock))
 			lmdb_delete(batch, TABLE_LOCK, cache_key_bytes(&key));
-		else if (!is_lock && !lmdb_entry_find(batch, &key, &entry))
+		else if (table == 'c' && !lmdb_entry_find(batch, &key, &entry))
 			lmdb_entry_remove(batch, key);
 	}
 }

@@ -14,15 +14,38 @@
 
 /* ---- errors ---- */
 
+void lmdb_fail_nearly_full(struct store_call *call, int error)
+{
+	if (error == MDB_MAP_FULL)
+		store_call_fail(call, -ENOSPC, "STORE_NEARLY_FULL",
+				"the embedded store is nearly full, and the "
+				"rest is for what it has (let tasks be done, "
+				"or give it more room)");
+	else
+		store_call_fail(call, -ENOSPC, "STORE_NEARLY_FULL",
+				"the disk of the embedded store is full, but "
+				"for what it needs to complete tasks (make "
+				"room there)");
+}
+
 void lmdb_fail(struct store_call *call, int error)
 {
-	if (error == MDB_MAP_FULL || error == ENOSPC)
+	if (error == MDB_MAP_FULL)
 		store_call_fail(call, -ENOSPC, "STORE_FULL",
 				"the embedded store is full (remove tasks, or "
 				"give it more room)");
+	else if (error == ENOSPC || error == EDQUOT)
+		store_call_fail(call, -ENOSPC, "STORE_FULL",
+				"the disk of the embedded store is full (make "
+				"room there)");
+	else if (error == MDB_PANIC)
+		store_call_fail(call, -EIO, "STORE_FAILED",
+				"the disk failed while the embedded store was "
+				"written to (see the kernel's log, then start "
+				"again)");
 	else if (error == MDB_CORRUPTED || error == MDB_PAGE_NOTFOUND ||
-		 error == MDB_PANIC || error == MDB_VERSION_MISMATCH ||
-		 error == MDB_INVALID || error == MDB_BAD_TXN)
+		 error == MDB_VERSION_MISMATCH || error == MDB_INVALID ||
+		 error == MDB_BAD_TXN)
 		store_call_fail(
 			call, -EIO, "STORE_DAMAGED",
 			"the embedded store cannot be read: %s (restore "
@@ -66,12 +89,20 @@ static const struct lmdb_operation *operation_of(const struct store_call *call)
 	return &lmdb_operations[call->operation];
 }
 
+static enum lmdb_lane_number lane_of(const struct store_call *call)
+{
+	return operation_of(call)->lane;
+}
+
 static bool is_writing(const struct store_call *call)
 {
 	/* Loading writes where it prolongs. */
 	if (call->operation == STORE_CACHE_LOAD_CALL)
 		return ((const struct store_cache_load *)call->request)
 			       ->slide_ms != 0;
+	if (call->operation == STORE_AUDIT_CALL)
+		return ((const struct store_audit *)call->request)
+			->is_repairing;
 	return operation_of(call)->is_writing;
 }
 
@@ -80,8 +111,8 @@ static void run_call(struct lmdb_batch *batch, struct store_call *call)
 	const struct lmdb_operation *operation = operation_of(call);
 
 	call->answer = (struct store_answer){ 0 };
-	if (operation->needs_room && batch->is_full)
-		lmdb_fail(call, MDB_MAP_FULL);
+	if (operation->needs_room && batch->full != 0)
+		lmdb_fail_nearly_full(call, batch->full);
 	else
 		operation->run(batch, call);
 }
@@ -92,6 +123,8 @@ static void wake(struct lmdb_lane *lane, const struct lmdb_batch *batch)
 	if (batch->wakes != 0)
 		lmdb_board_wake(lane->lmdb->board, batch->wakes,
 				batch->wake_count);
+	if (batch->lock_wakes != 0)
+		lmdb_board_wake_locks(lane->lmdb->board, batch->lock_wakes);
 }
 
 static int run_together(struct lmdb_lane *lane, struct list *calls,
@@ -151,12 +184,27 @@ static void run_batch(struct lmdb_lane *lane, struct list *calls)
 	run_apart(lane, calls);
 }
 
-static void announce(struct lmdb_lane *lane)
+/* Each to whoever asked. The lane's mutex is held: a store that goes cannot be
+ * gone before this has let go of it. */
+static void give_back(struct list *calls)
 {
-	uint64_t one = 1;
+	struct list *link;
 
-	/* Only a full counter could refuse it, and then it is awake. */
-	DISCARD(write(lane->wake_fd, &one, sizeof(one)));
+	while ((link = list_first(calls)) != NULL) {
+		struct store_call *call =
+			LIST_ENTRY(link, struct store_call, back_link);
+		struct lmdb_store *user = call->store->back_end;
+		enum lmdb_lane_number lane = lane_of(call);
+		uint64_t one = 1;
+
+		list_remove(link);
+		bool was_told = !list_is_empty(&user->trays[lane].finished);
+
+		list_add_last(&user->trays[lane].finished, link);
+		/* Only a full counter could refuse it, and then it is awake. */
+		if (!was_told)
+			DISCARD(write(user->wake_fd, &one, sizeof(one)));
+	}
 }
 
 static void *run_thread(void *argument)
@@ -175,11 +223,8 @@ static void *run_thread(void *argument)
 		pthread_mutex_unlock(&lane->mutex);
 		run_batch(lane, &calls);
 		pthread_mutex_lock(&lane->mutex);
-		move_some(&calls, &lane->finished, BATCH_MAX);
-		announce(lane);
+		give_back(&calls);
 	}
-	lane->has_stopped = true;
-	announce(lane);
 	pthread_mutex_unlock(&lane->mutex);
 	return NULL;
 }
@@ -188,73 +233,154 @@ static void *run_thread(void *argument)
 
 static void run_hand_over(struct loop_task *task)
 {
-	struct lmdb_lane *lane = LIST_ENTRY(task, struct lmdb_lane, hand_over);
+	struct lmdb_tray *tray = LIST_ENTRY(task, struct lmdb_tray, hand_over);
+	struct lmdb_lane *lane = tray->lane;
 
 	pthread_mutex_lock(&lane->mutex);
-	move_some(&lane->gathered, &lane->pending, SIZE_MAX);
+	move_some(&tray->gathered, &lane->pending, SIZE_MAX);
 	pthread_cond_signal(&lane->has_work);
 	pthread_mutex_unlock(&lane->mutex);
 }
 
-void lmdb_lane_submit(struct lmdb_lane *lane, struct store_call *call)
+void lmdb_submit(struct lmdb_store *user, enum lmdb_lane_number lane,
+		 struct store_call *call)
 {
-	list_add_last(&lane->gathered, &call->back_link);
-	loop_defer(lane->lmdb->store->loop, &lane->hand_over);
+	struct lmdb_tray *tray = &user->trays[lane];
+
+	tray->away++;
+	list_add_last(&tray->gathered, &call->back_link);
+	loop_defer(user->store->loop, &tray->hand_over);
 }
 
-static void join(struct lmdb_lane *lane)
+static void take_finished(struct lmdb_store *user, struct list *calls)
 {
-	MUST(pthread_join(lane->thread, NULL) == 0);
-	lane->has_thread = false;
+	for (size_t i = 0; i < LANES; i++) {
+		struct lmdb_tray *tray = &user->trays[i];
+
+		pthread_mutex_lock(&tray->lane->mutex);
+		move_some(&tray->finished, calls, SIZE_MAX);
+		pthread_mutex_unlock(&tray->lane->mutex);
+	}
 }
 
 static void on_finished(void *owner)
 {
-	struct lmdb_lane *lane = owner;
-	struct lmdb *lmdb = lane->lmdb;
+	struct lmdb_store *user = owner;
 	uint64_t count;
 	struct list calls;
 	struct list *link;
 
-	DISCARD(read(lane->wake_fd, &count, sizeof(count))); /* resets it */
+	DISCARD(read(user->wake_fd, &count, sizeof(count))); /* resets it */
 	list_init(&calls);
-	pthread_mutex_lock(&lane->mutex);
-	move_some(&lane->finished, &calls, SIZE_MAX);
-	bool has_stopped = lane->has_stopped;
-
-	pthread_mutex_unlock(&lane->mutex);
+	take_finished(user, &calls);
 	/* Whoever is answered may look, and has to see what was committed. */
-	lmdb_cache_stop_peeking(lmdb);
+	lmdb_cache_stop_peeking(user);
 	while ((link = list_first(&calls)) != NULL) {
+		struct store_call *call =
+			LIST_ENTRY(link, struct store_call, back_link);
+
 		list_remove(link);
-		lmdb_came_back(lmdb,
-			       LIST_ENTRY(link, struct store_call, back_link));
+		user->trays[lane_of(call)].away--;
+		lmdb_came_back(user, call);
 	}
-	if (!has_stopped)
-		return;
-	join(lane);
-	watch_close(lane->watch);
-	lane->watch = NULL;
-	lmdb_lane_stopped(lmdb);
+	lmdb_all_came_back(user);
 }
+
+bool lmdb_trays_are_empty(const struct lmdb_store *user)
+{
+	for (size_t i = 0; i < LANES; i++)
+		if (user->trays[i].away > 0)
+			return false;
+	return true;
+}
+
+/* Of one store; its own work stays where it is. */
+static void recall(struct list *from, const struct store *store,
+		   struct list *undone)
+{
+	LIST_EACH (from, link) {
+		const struct store_call *call =
+			LIST_ENTRY(link, struct store_call, back_link);
+
+		if (call->store != store || call->operation == STORE_OWN_CALL)
+			continue;
+		list_remove(link);
+		list_add_last(undone, link);
+	}
+}
+
+void lmdb_trays_recall(struct lmdb_store *user)
+{
+	for (size_t i = 0; i < LANES; i++) {
+		struct lmdb_tray *tray = &user->trays[i];
+		struct list undone;
+
+		list_init(&undone);
+		recall(&tray->gathered, user->store, &undone);
+		pthread_mutex_lock(&tray->lane->mutex);
+		recall(&tray->lane->pending, user->store, &undone);
+		give_back(&undone);
+		pthread_mutex_unlock(&tray->lane->mutex);
+	}
+}
+
+int lmdb_trays_open(struct lmdb_store *user)
+{
+	user->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (user->wake_fd < 0)
+		return -errno;
+	int error = watch_open(user->store->loop, user->wake_fd, on_finished,
+			       user, &user->watch);
+
+	if (error < 0)
+		return error;
+	watch_set_keeps_alive(user->watch, false);
+	watch_start(user->watch);
+	for (size_t i = 0; i < LANES; i++) {
+		struct lmdb_tray *tray = &user->trays[i];
+
+		tray->user = user;
+		tray->lane = &user->lmdb->lanes[i];
+		tray->hand_over.run = run_hand_over;
+		list_init(&tray->gathered);
+		list_init(&tray->finished);
+	}
+	return 0;
+}
+
+void lmdb_trays_close(struct lmdb_store *user)
+{
+	for (size_t i = 0; i < LANES; i++)
+		loop_undefer(&user->trays[i].hand_over);
+	watch_close(user->watch);
+	if (user->wake_fd >= 0)
+		close(user->wake_fd);
+	user->wake_fd = -1;
+}
+
+/* ---- opening and closing ---- */
 
 void lmdb_lane_stop(struct lmdb_lane *lane)
 {
-	/* What has not begun is nobody's any more. */
+	if (!lane->has_thread)
+		return;
 	pthread_mutex_lock(&lane->mutex);
-	loop_undefer(&lane->hand_over);
-	move_some(&lane->gathered, &lane->finished, SIZE_MAX);
-	move_some(&lane->pending, &lane->finished, SIZE_MAX);
+	MUST(list_is_empty(&lane->pending));
 	lane->is_stopping = true;
 	pthread_cond_signal(&lane->has_work);
 	pthread_mutex_unlock(&lane->mutex);
+	MUST(pthread_join(lane->thread, NULL) == 0);
+	lane->has_thread = false;
 }
 
-void lmdb_lane_stop_now(struct lmdb_lane *lane)
+void lmdb_lane_close(struct lmdb_lane *lane)
 {
-	lmdb_lane_stop(lane);
-	join(lane);
-	watch_close(lane->watch);
+	if (lane->env == NULL)
+		return;
+	pthread_mutex_destroy(&lane->mutex);
+	pthread_cond_destroy(&lane->has_work);
+	mdb_env_close(lane->env);
+	lane->env = NULL;
 }
 
 static int open_env(struct lmdb_lane *lane, const char *path, uint64_t bytes,
@@ -306,19 +432,9 @@ static void start_thread(struct lmdb_lane *lane)
 {
 	pthread_mutex_init(&lane->mutex, NULL);
 	pthread_cond_init(&lane->has_work, NULL);
-	list_init(&lane->gathered);
 	list_init(&lane->pending);
-	list_init(&lane->finished);
-	lane->hand_over.run = run_hand_over;
-	lane->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	MUST(lane->wake_fd >= 0);
-	MUST(watch_open(lane->lmdb->store->loop, lane->wake_fd, on_finished,
-			lane, &lane->watch) == 0);
-	watch_set_keeps_alive(lane->watch, false);
-	watch_start(lane->watch);
 	MUST(pthread_create(&lane->thread, NULL, run_thread, lane) == 0);
 	lane->has_thread = true;
-	lane->lmdb->lanes_open++;
 }
 
 int lmdb_lane_open(struct lmdb *lmdb, enum lmdb_lane_number number,
@@ -330,7 +446,7 @@ int lmdb_lane_open(struct lmdb *lmdb, enum lmdb_lane_number number,
 		[STORE_FAST] = MDB_NOSYNC | MDB_NOMETASYNC,
 	};
 	struct lmdb_lane *lane = &lmdb->lanes[number];
-	const struct store_options *options = &lmdb->store->options;
+	const struct store_options *options = &lmdb->options;
 	bool is_tasks = number == LANE_TASKS;
 	const char *path = is_tasks ? lmdb->tasks_path : lmdb->shared_path;
 
@@ -352,11 +468,11 @@ int lmdb_lane_open(struct lmdb *lmdb, enum lmdb_lane_number number,
 	return 0;
 }
 
-struct store_call *lmdb_own_call(struct lmdb *lmdb, lmdb_run_fn run,
+struct store_call *lmdb_own_call(struct lmdb_store *user, lmdb_run_fn run,
 				 enum lmdb_lane_number lane, const void *detail,
 				 size_t size)
 {
-	struct store_call *call = store_call_new(lmdb->store, STORE_OWN_CALL);
+	struct store_call *call = store_call_new(user->store, STORE_OWN_CALL);
 	struct lmdb_own *own = arena_take_zeroed(&call->arena, 1, sizeof(*own));
 
 	own->operation.run = run;

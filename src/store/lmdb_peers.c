@@ -4,9 +4,16 @@
 #include "base/must.h"
 #include "store/lmdb_internal.h"
 
-#define DEAD_MAX 64 /* peers that one ping removes */
+#define DEAD_MAX 64    /* peers that one ping removes */
+#define GONE_MS  60000 /* how long is known what became of one */
 
 static const struct store_bytes nothing = { "", 0 };
+
+/* Who is gone stands in the same table, under this byte and the nonce. No
+ * peer's name begins with it, or with the next one. */
+#define GONE_BYTE '\x01'
+static const struct store_bytes first_gone = { "\x01", 1 };
+static const struct store_bytes first_peer = { "\x02", 1 };
 
 struct peer {
 	uint64_t pinged_ms; /* by the boot's clock: it does not jump */
@@ -72,6 +79,85 @@ static void tell(struct lmdb_batch *batch, struct store_call *call,
 	info->silent_ms = silence(batch, peer);
 }
 
+/* ---- those that are gone: the time, whether it left, its name ---- */
+
+static bool is_gone(struct store_bytes key)
+{
+	return key.length > 1 && key.data[0] == GONE_BYTE;
+}
+
+static uint64_t gone_since(struct store_bytes bytes)
+{
+	uint64_t since_ms;
+
+	memcpy(&since_ms, bytes.data, sizeof(since_ms));
+	return since_ms;
+}
+
+static void forget_gone(struct lmdb_batch *batch)
+{
+	struct store_bytes old[DEAD_MAX];
+	struct store_bytes key;
+	struct store_bytes bytes;
+	size_t count = 0;
+	bool has_more = lmdb_seek(batch, TABLE_PEER, first_gone, &key, &bytes);
+
+	while (has_more && is_gone(key) && count < DEAD_MAX) {
+		if (bytes.length < 9 ||
+		    batch->boot_ms > gone_since(bytes) + GONE_MS)
+			old[count++] =
+				arena_copy(&batch->arena, key.data, key.length);
+		has_more = lmdb_next(batch, TABLE_PEER, &key, &bytes);
+	}
+	for (size_t i = 0; i < count; i++)
+		lmdb_delete(batch, TABLE_PEER, old[i]);
+}
+
+static void note_gone(struct lmdb_batch *batch, struct store_bytes id,
+		      struct store_bytes nonce, bool has_left)
+{
+	char key[1 + STORE_NAME_MAX];
+
+	MUST(nonce.length <= STORE_NAME_MAX);
+	key[0] = GONE_BYTE;
+	memcpy(key + 1, nonce.data, nonce.length);
+	id = arena_copy(&batch->arena, id.data, id.length);
+	forget_gone(batch);
+	char *room =
+		lmdb_reserve(batch, TABLE_PEER,
+			     store_bytes(key, 1 + nonce.length), 9 + id.length);
+
+	if (room == NULL)
+		return;
+	memcpy(room, &batch->boot_ms, 8);
+	room[8] = has_left;
+	memcpy(room + 9, id.data, id.length);
+}
+
+static void tell_gone(struct lmdb_batch *batch, struct store_call *call)
+{
+	size_t most = (size_t)lmdb_count(batch, TABLE_PEER);
+	struct store_peer_gone *list =
+		arena_take_zeroed(&call->arena, most, sizeof(*list));
+	struct store_bytes key;
+	struct store_bytes bytes;
+	size_t count = 0;
+	bool has_more = lmdb_seek(batch, TABLE_PEER, first_gone, &key, &bytes);
+
+	while (has_more && is_gone(key) && count < most) {
+		if (bytes.length >= 9) {
+			list[count].nonce = arena_copy(
+				&call->arena, key.data + 1, key.length - 1);
+			list[count].id = arena_copy(
+				&call->arena, bytes.data + 9, bytes.length - 9);
+			list[count++].has_left = bytes.data[8] != 0;
+		}
+		has_more = lmdb_next(batch, TABLE_PEER, &key, &bytes);
+	}
+	call->answer.peers.gone = list;
+	call->answer.peers.gone_count = count;
+}
+
 /* The one that removes a dead peer is the one that is told of it. */
 static void remove_dead(struct lmdb_batch *batch, struct store_call *call,
 			uint32_t dead_ms)
@@ -81,7 +167,7 @@ static void remove_dead(struct lmdb_batch *batch, struct store_call *call,
 	size_t count = 0;
 	struct store_bytes id;
 	struct store_bytes bytes;
-	bool has_more = lmdb_seek(batch, TABLE_PEER, nothing, &id, &bytes);
+	bool has_more = lmdb_seek(batch, TABLE_PEER, first_peer, &id, &bytes);
 
 	while (has_more && count < DEAD_MAX) {
 		struct peer peer;
@@ -90,8 +176,10 @@ static void remove_dead(struct lmdb_batch *batch, struct store_call *call,
 			tell(batch, call, id, &peer, &dead[count++]);
 		has_more = lmdb_next(batch, TABLE_PEER, &id, &bytes);
 	}
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
 		lmdb_delete(batch, TABLE_PEER, dead[i].id);
+		note_gone(batch, dead[i].id, dead[i].nonce, false);
+	}
 	call->answer.peers.list = dead;
 	call->answer.peers.count = count;
 }
@@ -139,7 +227,7 @@ void lmdb_peer_list(struct lmdb_batch *batch, struct store_call *call)
 	struct store_bytes id;
 	struct store_bytes bytes;
 	size_t count = 0;
-	bool has_more = lmdb_seek(batch, TABLE_PEER, nothing, &id, &bytes);
+	bool has_more = lmdb_seek(batch, TABLE_PEER, first_peer, &id, &bytes);
 
 	while (has_more && count < most) {
 		struct peer peer;
@@ -151,11 +239,12 @@ void lmdb_peer_list(struct lmdb_batch *batch, struct store_call *call)
 	call->answer.result = STORE_DONE;
 	call->answer.peers.list = list;
 	call->answer.peers.count = count;
+	tell_gone(batch, call);
 }
 
 static enum store_result remove_peer(struct lmdb_batch *batch,
 				     struct store_bytes id,
-				     struct store_bytes nonce)
+				     struct store_bytes nonce, bool has_left)
 {
 	struct peer peer;
 
@@ -163,6 +252,7 @@ static enum store_result remove_peer(struct lmdb_batch *batch,
 	    !store_bytes_equal(peer.nonce, nonce))
 		return STORE_STALE;
 	lmdb_delete(batch, TABLE_PEER, id);
+	note_gone(batch, id, nonce, has_left);
 	return STORE_DONE;
 }
 
@@ -170,14 +260,16 @@ void lmdb_peer_down(struct lmdb_batch *batch, struct store_call *call)
 {
 	const struct store_peer_down *request = call->request;
 
-	call->answer.result = remove_peer(batch, request->id, request->nonce);
+	call->answer.result =
+		remove_peer(batch, request->id, request->nonce, false);
 }
 
 void lmdb_peer_leave(struct lmdb_batch *batch, struct store_call *call)
 {
 	const struct store_peer_leave *request = call->request;
 
-	call->answer.result = remove_peer(batch, request->id, request->nonce);
+	call->answer.result =
+		remove_peer(batch, request->id, request->nonce, true);
 }
 
 /* ---- names ---- */
@@ -303,18 +395,28 @@ void lmdb_stats_flush(struct lmdb_batch *batch, struct store_call *call)
 	struct store_bytes bytes;
 	uint64_t last = 0;
 
-	if (lmdb_get(batch, TABLE_SEQUENCE, request->source, &bytes) &&
+	bool has_source = request->source.length > 0;
+
+	if (has_source &&
+	    lmdb_get(batch, TABLE_SEQUENCE, request->source, &bytes) &&
 	    bytes.length == 8)
 		memcpy(&last, bytes.data, 8);
 	call->answer.result = STORE_STALE;
-	if (request->sequence <= last)
+	if (has_source && request->sequence <= last)
 		return;
-	lmdb_put(batch, TABLE_SEQUENCE, request->source,
-		 store_bytes(&request->sequence, 8));
+	if (has_source && request->is_last)
+		lmdb_delete(batch, TABLE_SEQUENCE, request->source);
+	else if (has_source)
+		lmdb_put(batch, TABLE_SEQUENCE, request->source,
+			 store_bytes(&request->sequence, 8));
 	for (size_t i = 0; i < request->count; i++) {
 		const struct store_stat *stat = &request->stats[i];
 		int64_t value = stat->value;
 
+		if (stat->is_removed) {
+			lmdb_delete(batch, TABLE_STAT, stat->name);
+			continue;
+		}
 		if (!stat->is_gauge)
 			value = (int64_t)((uint64_t)value +
 					  (uint64_t)stat_of(batch, stat->name));

@@ -35,15 +35,47 @@ struct choice {
 	char shared_path[PATH_MAX];
 };
 
+/* One environment a directory: LMDB's locks are those of the process, and
+ * closing a second one would drop the first one's (fcntl(2)). */
 static struct list open_places = { &open_places, &open_places };
+static pthread_mutex_t open_places_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+void lmdb_places_hold(void)
+{
+	pthread_mutex_lock(&open_places_mutex);
+}
+
+void lmdb_places_release(void)
+{
+	pthread_mutex_unlock(&open_places_mutex);
+}
+
+struct lmdb *lmdb_place_known(const char *path)
+{
+	struct stat status;
+
+	if (stat(path, &status) < 0)
+		return NULL;
+	LIST_EACH (&open_places, link) {
+		struct lmdb *lmdb = LIST_ENTRY(link, struct lmdb, link);
+
+		if (lmdb->device == status.st_dev &&
+		    lmdb->inode == status.st_ino)
+			return lmdb;
+	}
+	return NULL;
+}
 
 /* Locks and shared memory do not reach over a network. */
 static bool is_remote(const char *path)
 {
+	/* NFS, SMB (three), Ceph, 9P, AFS (two), Lustre, BeeGFS, GPFS, OCFS2,
+	 * GFS2, OrangeFS, Coda, NCP. */
 	static const unsigned magics[] = {
-		0x6969,     0x517b,     0xff534d42, 0xfe534d42, 0x00c36400,
-		0x01021997, 0x5346414f, 0x0bd00bd0, 0x19830326, 0x47504653,
-		0x7461636f, 0x01161970, 0x6b414653,
+		0x6969,     0x517b,     0xff534d42, 0xfe534d42,
+		0x00c36400, 0x01021997, 0x5346414f, 0x6b414653,
+		0x0bd00bd0, 0x19830326, 0x47504653, 0x7461636f,
+		0x01161970, 0x20030528, 0x73757245, 0x564c,
 	};
 	struct statfs status;
 
@@ -55,12 +87,36 @@ static bool is_remote(const char *path)
 	return false;
 }
 
+/* Of what errno says. */
+static const char *way_out(int error)
+{
+	switch (error) {
+	case EACCES:
+	case EPERM:
+		return "give this user the right to write there";
+	case EROFS:
+		return "choose a directory that can be written to";
+	case ENOSPC:
+	case EDQUOT:
+		return "make room on that disk";
+	case ENOTDIR:
+	case EEXIST:
+		return "choose the path of a directory";
+	case EMFILE:
+	case ENFILE:
+		return "raise the limit of open files";
+	default:
+		return "choose another directory";
+	}
+}
+
 static int refuse(struct problem *problem, const char *path)
 {
 	int error = errno;
 
 	return problem_set(problem, -error, "STORE_OPEN_FAILED",
-			   "cannot open %s: %s", path, strerror(error));
+			   "cannot open the store in %s: %s (%s)", path,
+			   strerror(error), way_out(error));
 }
 
 /* With all that is above it. */
@@ -117,6 +173,18 @@ static uint64_t tmpfs_left(const char *path)
 	return (uint64_t)status.f_bavail * (uint64_t)status.f_bsize;
 }
 
+/* What an earlier cache in there has taken: it is ours again. */
+static uint64_t cache_file_bytes(const char *directory)
+{
+	char *path = mem_format("%s/data.mdb", directory);
+	struct stat status;
+	uint64_t bytes =
+		stat(path, &status) < 0 ? 0 : (uint64_t)status.st_blocks * 512;
+
+	free(path);
+	return bytes;
+}
+
 static uint64_t memory_bytes(void)
 {
 	return (uint64_t)sysconf(_SC_PHYS_PAGES) *
@@ -127,7 +195,7 @@ static uint64_t memory_bytes(void)
 static int choose(struct lmdb *lmdb, struct choice *choice,
 		  struct problem *problem)
 {
-	const struct store_options *options = &lmdb->store->options;
+	const struct store_options *options = &lmdb->options;
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
 	char name[64];
 	uint64_t left;
@@ -155,9 +223,12 @@ static int choose(struct lmdb *lmdb, struct choice *choice,
 	left = tmpfs_left(choice->shared_path);
 	choice->map_bytes = options->map_bytes;
 	choice->cache_bytes = options->cache_bytes;
-	if (choice->cache_bytes == 0) {
+	if (choice->cache_bytes == 0)
 		choice->cache_bytes = memory_bytes() / 4;
-		if (left > 0 && choice->cache_bytes > left / 2)
+	/* A tmpfs may be smaller than the map (64 MiB in many containers). */
+	if (left > 0) {
+		left += cache_file_bytes(choice->shared_path);
+		if (choice->cache_bytes > left / 2)
 			choice->cache_bytes = left / 2;
 	}
 	if (choice->cache_bytes > CACHE_MOST)
@@ -240,7 +311,7 @@ static int be_first(struct lmdb *lmdb, const char *path, struct choice *choice,
 		return error;
 	if (!read_choice(path, &last) || strcmp(last.boot, choice->boot) != 0) {
 		remove_file(choice->shared_path, "data.mdb");
-	} else if (lmdb->store->options.volatile_path == NULL &&
+	} else if (lmdb->options.volatile_path == NULL &&
 		   access(last.shared_path, W_OK) == 0) {
 		/* A cache that is there goes on being used. */
 		memcpy(choice->shared_path, last.shared_path,
@@ -319,19 +390,17 @@ static int check_directory(struct lmdb *lmdb, const char *path,
 		return refuse(problem, path);
 	lmdb->device = status.st_dev;
 	lmdb->inode = status.st_ino;
-	LIST_EACH (&open_places, link) {
-		const struct lmdb *other = LIST_ENTRY(link, struct lmdb, link);
-
-		/* Closing one would drop the other's locks: fcntl(2). */
-		if (other->device == lmdb->device &&
-		    other->inode == lmdb->inode)
-			return problem_set(problem, -EBUSY,
-					   "STORE_OPEN_ALREADY",
-					   "this process has the store in %s "
-					   "open already",
-					   path);
-	}
 	return 0;
+}
+
+int lmdb_place_begin(struct lmdb *lmdb)
+{
+	struct problem problem;
+
+	lmdb->opening_fd = open_file(lmdb->tasks_path, "opening", &problem);
+	if (lmdb->opening_fd < 0)
+		return lmdb->opening_fd;
+	return flock(lmdb->opening_fd, LOCK_EX) < 0 ? -errno : 0;
 }
 
 int lmdb_place_find(struct lmdb *lmdb, const char *path,
@@ -343,14 +412,14 @@ int lmdb_place_find(struct lmdb *lmdb, const char *path,
 	if (error < 0)
 		return error;
 	lmdb->tasks_path = mem_text(path);
-	lmdb->opening_fd = open_file(path, "opening", problem);
-	if (lmdb->opening_fd < 0)
-		return lmdb->opening_fd;
+	error = lmdb_place_begin(lmdb);
+	if (error < 0) {
+		errno = -error;
+		return refuse(problem, path);
+	}
 	lmdb->users_fd = open_file(path, "users", problem);
 	if (lmdb->users_fd < 0)
 		return lmdb->users_fd;
-	if (flock(lmdb->opening_fd, LOCK_EX) < 0)
-		return refuse(problem, path);
 	error = lock_users(lmdb, &choice, problem);
 	if (error < 0)
 		return error;

@@ -164,6 +164,12 @@ void lmdb_pause(struct lmdb_batch *batch, struct store_call *call)
 	call->answer.result = STORE_DONE;
 	if (queue == NULL)
 		return;
+	if (queue->record.is_paused != request->is_paused)
+		lmdb_tell(batch,
+			  request->is_paused ? STORE_EVENT_PAUSED
+					     : STORE_EVENT_RESUMED,
+			  request->queue, (struct store_bytes){ "", 0 },
+			  (struct store_bytes){ "", 0 });
 	queue->record.is_paused = request->is_paused;
 	queue->is_changed = true;
 	if (!request->is_paused && queue->record.queued > 0)

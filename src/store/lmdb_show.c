@@ -27,6 +27,7 @@ static void fill(struct lmdb_batch *batch, struct store_call *call,
 {
 	const struct lmdb_queue *queue =
 		lmdb_queue_numbered(batch, task->head.queue);
+	struct store_bytes progress;
 
 	info->id = keep(call, task->id);
 	info->queue = keep(call, queue == NULL ? nothing : queue->name);
@@ -41,6 +42,9 @@ static void fill(struct lmdb_batch *batch, struct store_call *call,
 	info->token = task->head.token;
 	info->in_ms = in_ms(batch, task);
 	info->envelope = keep(call, lmdb_task_envelope(batch, task));
+	if (task->head.has_progress &&
+	    lmdb_get(batch, TABLE_PROGRESS, task->id, &progress))
+		info->progress = keep(call, progress);
 }
 
 static bool fill_done(struct lmdb_batch *batch, struct store_call *call,
@@ -49,15 +53,16 @@ static bool fill_done(struct lmdb_batch *batch, struct store_call *call,
 	struct store_bytes value;
 	uint64_t at_ms;
 
-	if (!lmdb_get(batch, TABLE_DONE, id, &value) || value.length < 16)
+	if (!lmdb_get(batch, TABLE_DONE, id, &value) || value.length < 20)
 		return false;
 	*info = (struct store_task_info){ .state = STORE_TASK_DONE };
 	memcpy(&info->token, value.data, 8);
 	memcpy(&at_ms, value.data + 8, 8);
+	memcpy(&info->attempt, value.data + 16, 4);
 	info->in_ms = (int64_t)at_ms - (int64_t)batch->real_ms;
 	info->id = keep(call, id);
 	info->result =
-		keep(call, store_bytes(value.data + 16, value.length - 16));
+		keep(call, store_bytes(value.data + 20, value.length - 20));
 	return true;
 }
 

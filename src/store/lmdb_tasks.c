@@ -1,3 +1,5 @@
+#include <stdio.h>
+
 #include "base/must.h"
 #include "store/lmdb_tasks_internal.h"
 
@@ -59,11 +61,30 @@ void lmdb_heartbeat(struct lmdb_batch *batch, struct store_call *call)
 	}
 }
 
+void lmdb_progress(struct lmdb_batch *batch, struct store_call *call)
+{
+	const struct store_progress *request = call->request;
+	struct task task;
+
+	call->answer.result = STORE_LOST;
+	if (!is_held_with(batch, request->id, request->token, &task))
+		return;
+	call->answer.result = task.head.state == STORE_TASK_CANCELLED
+				      ? STORE_CANCELLED
+				      : STORE_DONE;
+	if (!task.head.has_progress) {
+		lmdb_task_keep(batch, &task);
+		task.head.has_progress = 1;
+		lmdb_task_put(batch, &task);
+	}
+	lmdb_put(batch, TABLE_PROGRESS, request->id, request->progress);
+}
+
 /* ---- completing ---- */
 
 static void trim_done(struct lmdb_batch *batch, size_t most)
 {
-	const struct store_options *options = &batch->lmdb->store->options;
+	const struct store_options *options = &batch->lmdb->options;
 	struct store_bytes key;
 	struct store_bytes value;
 
@@ -85,18 +106,19 @@ static void trim_done(struct lmdb_batch *batch, size_t most)
 }
 
 static void put_done(struct lmdb_batch *batch,
-		     const struct store_completion *item)
+		     const struct store_completion *item, uint32_t attempt)
 {
 	struct lmdb_key key = lmdb_key_at(batch->real_ms, item->id);
 	char *room = lmdb_reserve(batch, TABLE_DONE, item->id,
-				  16 + item->result.length);
+				  20 + item->result.length);
 
 	if (room == NULL)
 		return;
 	memcpy(room, &item->token, 8);
 	memcpy(room + 8, &batch->real_ms, 8);
+	memcpy(room + 16, &attempt, 4);
 	if (item->result.length > 0)
-		memcpy(room + 16, item->result.data, item->result.length);
+		memcpy(room + 20, item->result.data, item->result.length);
 	lmdb_put(batch, TABLE_DONE_AT, lmdb_key_all(&key), nothing);
 }
 
@@ -126,13 +148,28 @@ static void make_effects(struct lmdb_batch *batch,
 	}
 }
 
+static void tell_stale(struct lmdb_batch *batch,
+		       const struct store_completion *item)
+{
+	char detail[32];
+	int length = snprintf(detail, sizeof(detail), "token=%ju",
+			      (uintmax_t)item->token);
+
+	lmdb_tell(batch, STORE_EVENT_STALE, item->id, nothing,
+		  store_bytes(detail, (size_t)length));
+}
+
 static enum store_result complete(struct lmdb_batch *batch,
 				  const struct store_completion *item)
 {
 	struct task task;
 
-	if (!is_held_with(batch, item->id, item->token, &task))
-		return was_done_with(batch, item) ? STORE_KNOWN : STORE_LOST;
+	if (!is_held_with(batch, item->id, item->token, &task)) {
+		if (was_done_with(batch, item))
+			return STORE_KNOWN;
+		tell_stale(batch, item);
+		return STORE_LOST;
+	}
 	if (task.unique.length > 0)
 		lmdb_task_keep(batch, &task);
 	task.id = item->id;
@@ -142,7 +179,7 @@ static enum store_result complete(struct lmdb_batch *batch,
 	lmdb_task_forget(batch, &task);
 	if (is_cancelled)
 		return STORE_CANCELLED;
-	put_done(batch, item);
+	put_done(batch, item, task.head.attempt);
 	make_effects(batch, item);
 	return STORE_DONE;
 }
@@ -197,6 +234,7 @@ static enum store_result fail(struct lmdb_batch *batch,
 		lmdb_task_bury(batch, &task);
 		return STORE_DEAD;
 	}
+	lmdb_task_tell(batch, STORE_EVENT_FAILED, &task, task.error);
 	if (item->delay_ms > 0)
 		lmdb_task_delay(batch, &task, batch->real_ms + item->delay_ms);
 	else
@@ -230,7 +268,7 @@ void lmdb_release(struct lmdb_batch *batch, struct store_call *call)
 				     : STORE_DONE;
 		if (task.head.attempt > 0)
 			task.head.attempt--;
-		lmdb_task_hand_back(batch, &task);
+		lmdb_task_lost(batch, &task, STORE_EVENT_RELEASED);
 	}
 }
 
@@ -253,11 +291,11 @@ static uint64_t take_back(struct lmdb_batch *batch,
 		lmdb_key_bytes(&from, key.data, key.length);
 		if (!lmdb_task_find(batch, id, &task)) {
 			lmdb_delete(batch, TABLE_LEASED, lmdb_key_all(&from));
-			batch->tasks.orphans++;
+			lmdb_tell_orphan(batch, id);
 			continue;
 		}
 		if (owner == NULL || store_bytes_equal(task.owner, *owner)) {
-			lmdb_task_hand_back(batch, &task);
+			lmdb_task_lost(batch, &task, STORE_EVENT_REAPED);
 			count++;
 		}
 		lmdb_key_number(&from, 0, 1); /* the one after it */
@@ -289,6 +327,11 @@ static enum store_result cancel(struct lmdb_batch *batch, struct store_bytes id)
 	    task.head.state == STORE_TASK_DEAD)
 		return STORE_NOT_FOUND;
 	lmdb_task_keep(batch, &task);
+	if (task.head.state != STORE_TASK_CANCELLED)
+		lmdb_task_tell(batch, STORE_EVENT_CANCELLED, &task,
+			       store_text(task.head.state == STORE_TASK_ACTIVE
+						  ? "running"
+						  : "waiting"));
 	if (task.head.state == STORE_TASK_ACTIVE ||
 	    task.head.state == STORE_TASK_CANCELLED) {
 		task.head.state = STORE_TASK_CANCELLED;
@@ -324,6 +367,7 @@ void lmdb_retry_dead(struct lmdb_batch *batch, struct store_call *call)
 		lmdb_task_keep(batch, &task);
 		lmdb_task_leave(batch, &task);
 		task.head.attempt = 0;
+		lmdb_task_tell(batch, STORE_EVENT_RETRIED, &task, nothing);
 		lmdb_task_queue(batch, &task, false);
 		results[i] = STORE_DONE;
 	}
@@ -345,7 +389,7 @@ static enum store_result remove_task(struct lmdb_batch *batch,
 		lmdb_task_forget(batch, &task);
 		return STORE_DONE;
 	}
-	if (!lmdb_get(batch, TABLE_DONE, id, &value) || value.length < 16)
+	if (!lmdb_get(batch, TABLE_DONE, id, &value) || value.length < 20)
 		return STORE_NOT_FOUND;
 	memcpy(&at_ms, value.data + 8, 8);
 	struct lmdb_key key = lmdb_key_at(at_ms, id);

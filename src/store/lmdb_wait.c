@@ -11,21 +11,21 @@ static void finish(struct lmdb_waiter *waiter, enum store_result result)
 	store_call_finish(call);
 }
 
-static uint64_t all_queues(const struct lmdb *lmdb)
+static uint64_t all_queues(const struct lmdb_store *user)
 {
 	uint64_t queues = 0;
 
-	LIST_EACH (&lmdb->waiters, link)
+	LIST_EACH (&user->waiters, link)
 		queues |= LIST_ENTRY(link, struct lmdb_waiter, link)->queues;
 	return queues;
 }
 
-static void set_timer(struct lmdb *lmdb)
+static void set_timer(struct lmdb_store *user)
 {
 	uint64_t first_ms = UINT64_MAX;
-	uint64_t now_ms = loop_now_ms(lmdb->store->loop);
+	uint64_t now_ms = loop_now_ms(user->store->loop);
 
-	LIST_EACH (&lmdb->waiters, link) {
+	LIST_EACH (&user->waiters, link) {
 		const struct lmdb_waiter *waiter =
 			LIST_ENTRY(link, struct lmdb_waiter, link);
 
@@ -33,23 +33,23 @@ static void set_timer(struct lmdb *lmdb)
 			first_ms = waiter->until_ms;
 	}
 	if (first_ms == UINT64_MAX)
-		timer_stop(lmdb->waiting);
+		timer_stop(user->waiting);
 	else
-		timer_start(lmdb->waiting,
+		timer_start(user->waiting,
 			    first_ms > now_ms ? first_ms - now_ms : 0, 0);
 }
 
 /* Those who wait for one of `queues` and find something, up to one a queue:
  * whoever takes it wakes the next one if there is more. */
-static void look(struct lmdb *lmdb)
+static void look(struct lmdb_store *user)
 {
 	struct lmdb_batch batch;
 	struct list found;
 	uint64_t woken = 0;
 
 	list_init(&found);
-	lmdb_batch_begin(&batch, &lmdb->lanes[LANE_TASKS], false);
-	LIST_EACH (&lmdb->waiters, link) {
+	lmdb_batch_begin(&batch, &user->lmdb->lanes[LANE_TASKS], false);
+	LIST_EACH (&user->waiters, link) {
 		const struct lmdb_waiter *waiter =
 			LIST_ENTRY(link, struct lmdb_waiter, link);
 
@@ -61,39 +61,39 @@ static void look(struct lmdb *lmdb)
 		list_add_last(&found, link);
 	}
 	DISCARD(lmdb_batch_end(&batch)); /* it was only read */
-	lmdb_board_wait(lmdb->board, all_queues(lmdb));
-	set_timer(lmdb);
+	lmdb_ear_wait(user->ear, all_queues(user));
+	set_timer(user);
 	while (!list_is_empty(&found))
 		finish(LIST_ENTRY(found.next, struct lmdb_waiter, link),
 		       STORE_WOKEN);
 }
 
-void lmdb_wait_start(struct lmdb *lmdb, struct store_call *call)
+void lmdb_wait_start(struct lmdb_store *user, struct store_call *call)
 {
 	const struct store_wait *request = call->request;
 	struct lmdb_waiter *waiter =
 		arena_take_zeroed(&call->arena, 1, sizeof(*waiter));
 
 	waiter->call = call;
-	waiter->until_ms = loop_now_ms(lmdb->store->loop) + request->timeout_ms;
+	waiter->until_ms = loop_now_ms(user->store->loop) + request->timeout_ms;
 	for (size_t i = 0; i < request->queue_count; i++)
 		waiter->queues |= lmdb_board_bit(request->queues[i]);
-	list_add_last(&lmdb->waiters, &waiter->link);
-	lmdb_board_wait(lmdb->board, all_queues(lmdb));
+	list_add_last(&user->waiters, &waiter->link);
+	lmdb_ear_wait(user->ear, all_queues(user));
 	/* The look, and an answer, come from the loop. */
-	loop_defer(lmdb->store->loop, &lmdb->look);
+	loop_defer(user->store->loop, &user->look);
 }
 
 void lmdb_wait_look(struct loop_task *task)
 {
-	look(LIST_ENTRY(task, struct lmdb, look));
+	look(LIST_ENTRY(task, struct lmdb_store, look));
 }
 
 /* A delayed task may be why: who waits has to ask again when it is due, so one
  * of them is let go though there is nothing to claim yet. */
-void lmdb_wait_woken(struct lmdb *lmdb, uint64_t queues)
+void lmdb_wait_woken(struct lmdb_store *user, uint64_t queues)
 {
-	LIST_EACH (&lmdb->waiters, link) {
+	LIST_EACH (&user->waiters, link) {
 		struct lmdb_waiter *waiter =
 			LIST_ENTRY(link, struct lmdb_waiter, link);
 
@@ -102,33 +102,33 @@ void lmdb_wait_woken(struct lmdb *lmdb, uint64_t queues)
 		finish(waiter, STORE_WOKEN);
 		break;
 	}
-	loop_defer(lmdb->store->loop, &lmdb->look);
+	loop_defer(user->store->loop, &user->look);
 }
 
 void lmdb_wait_timed_out(void *owner)
 {
-	struct lmdb *lmdb = owner;
-	uint64_t now_ms = loop_now_ms(lmdb->store->loop);
+	struct lmdb_store *user = owner;
+	uint64_t now_ms = loop_now_ms(user->store->loop);
 	struct list over;
 
 	list_init(&over);
-	LIST_EACH (&lmdb->waiters, link) {
+	LIST_EACH (&user->waiters, link) {
 		if (LIST_ENTRY(link, struct lmdb_waiter, link)->until_ms >
 		    now_ms)
 			continue;
 		list_remove(link);
 		list_add_last(&over, link);
 	}
-	lmdb_board_wait(lmdb->board, all_queues(lmdb));
-	set_timer(lmdb);
+	lmdb_ear_wait(user->ear, all_queues(user));
+	set_timer(user);
 	while (!list_is_empty(&over))
 		finish(LIST_ENTRY(over.next, struct lmdb_waiter, link),
 		       STORE_TIMED_OUT);
 }
 
-void lmdb_wait_abandon(struct lmdb *lmdb, struct store_call *call)
+void lmdb_wait_abandon(struct lmdb_store *user, struct store_call *call)
 {
-	LIST_EACH (&lmdb->waiters, link) {
+	LIST_EACH (&user->waiters, link) {
 		struct lmdb_waiter *waiter =
 			LIST_ENTRY(link, struct lmdb_waiter, link);
 
@@ -137,6 +137,6 @@ void lmdb_wait_abandon(struct lmdb *lmdb, struct store_call *call)
 		finish(waiter, STORE_TIMED_OUT);
 		break;
 	}
-	lmdb_board_wait(lmdb->board, all_queues(lmdb));
-	set_timer(lmdb);
+	lmdb_ear_wait(user->ear, all_queues(user));
+	set_timer(user);
 }

@@ -5,8 +5,11 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "loop/timer.h"
+#include "loop/tls.h"
 #include "store/redis_internal.h"
+#include "store/store_bus_internal.h"
 
+#define WAIT_MS   1000 /* for replicas, where nobody says how long */
 #define AGAIN_MS  30
 #define TRIES_MAX 100 /* of what nobody waits for */
 
@@ -84,7 +87,8 @@ void redis_send(struct redis *redis, struct redis_command *command)
 		connection = redis->main;
 
 	command->is_sent = false;
-	if (connection->problem.code < 0)
+	/* Who waits does so until it can be used, or for as long as asked. */
+	if (connection->problem.code < 0 && !command->is_blocking)
 		refuse(command, &connection->problem);
 	else
 		redis_connection_send(connection, command);
@@ -197,10 +201,14 @@ void redis_is_ready(struct redis *redis, struct redis_connection *connection)
 {
 	if (connection->purpose == REDIS_BLOCKING)
 		redis_wait_ready(redis);
+	else if (connection->purpose == REDIS_BUS)
+		redis_bus_link_ready(redis, connection);
 	else if (connection->purpose == REDIS_SENTINEL)
 		; /* it is asked when somebody wants to know */
 	else if (!redis->is_cluster || redis_cluster_ready(redis, connection))
 		answer_ready(redis, NULL);
+	if (connection->purpose == REDIS_MAIN)
+		redis_bus_publishing(redis);
 }
 
 void redis_cluster_known(struct redis *redis)
@@ -270,6 +278,9 @@ static void abandon(struct store *store, struct store_call *call)
 
 	if (call->operation == STORE_WAIT_CALL) {
 		redis_wait_abandon(redis, call);
+	} else if (call->operation == STORE_CACHE_LOCK_CALL &&
+		   redis_lock_abandon(redis, call)) {
+		return; /* it is tried once more, to leave */
 	} else if (call->operation == STORE_READY_CALL) {
 		list_remove(&call->back_link);
 		store_call_finish(call);
@@ -291,16 +302,47 @@ static enum store_result peek(struct store *store,
 	return STORE_BUSY;
 }
 
+/* In ms, for replicas. What the URL says counts first. */
+static uint32_t wait_of(const struct store *store, const struct store_url *url)
+{
+	uint32_t wait_ms =
+		url->wait_ms != 0 ? url->wait_ms : store->options.wait_ms;
+	uint32_t half_ms = store->options.timeout_ms / 2;
+
+	if (wait_ms != 0 && !store->options.waits_for_none)
+		return wait_ms;
+	return half_ms < WAIT_MS ? half_ms : WAIT_MS;
+}
+
 static int redis_open(struct store *store, const struct store_url *url,
 		      struct problem *problem)
 {
-	if (url->is_tls)
-		return problem_set(problem, -ENOTSUP, "STORE_UNSUPPORTED",
-				   "this build has no TLS towards Redis (use "
-				   "redis:// over a network that is safe, or a "
-				   "tunnel)");
+	uint32_t wait_ms = wait_of(store, url);
+
+	if (wait_ms >= store->options.timeout_ms)
+		return problem_set(
+			problem, -EINVAL, "STORE_OPTION",
+			"replicas are waited for until after an "
+			"operation's time is over (set wait_ms below "
+			"the %u ms of its timeout)",
+			store->options.timeout_ms);
+	const struct tls_settings tls = { .ca_path = url->ca_path,
+					  .cert_path = url->cert_path,
+					  .key_path = url->key_path,
+					  .check = url->check };
+	struct tls_context *context =
+		url->is_tls ? tls_context_new(&tls, problem) : NULL;
+
+	if (url->is_tls && context == NULL)
+		return problem->code;
 	struct redis *redis = mem_zalloc(sizeof(*redis));
 
+	redis->tls = context;
+	redis->wait_ms = wait_ms == 0 ? 1 : wait_ms; /* 0 would be for ever */
+	redis->wait_replicas = store->options.waits_for_none ? 0
+			       : url->wait_replicas != 0
+				       ? url->wait_replicas
+				       : store->options.wait_replicas;
 	store->back_end = redis;
 	redis->store = store;
 	redis->is_cluster = url->kind == STORE_URL_CLUSTER;
@@ -347,6 +389,7 @@ static void redis_close(struct store *store)
 
 	redis->is_closing = true;
 	redis_waits_free(redis);
+	redis_locks_free(redis);
 	redis_sentinel_close(redis);
 	redis_connection_close(redis->main);
 	redis_connection_close(redis->blocking);
@@ -358,6 +401,7 @@ static void redis_close(struct store *store)
 	loop_undefer(&redis->refuse);
 	loop_undefer(&redis->say_ready);
 	timer_close(redis->again);
+	tls_context_free(redis->tls);
 	store_url_fini(&redis->url);
 	free(redis);
 	store_closed(store);
@@ -370,4 +414,5 @@ const struct store_ops redis_ops = {
 	.submit = submit,
 	.abandon = abandon,
 	.peek = peek,
+	.bus = &redis_bus_ops,
 };

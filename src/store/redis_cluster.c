@@ -3,6 +3,8 @@
 #include "base/must.h"
 #include "store/redis_internal.h"
 
+#define HOPS_MAX 8 /* at a stretch */
+
 static int find_node(struct redis *redis, const char *host, size_t length,
 		     uint16_t port)
 {
@@ -77,6 +79,7 @@ static void on_slots(struct redis *redis, struct redis_command *command,
 	route_again(redis);
 	if (redis->has_slots)
 		redis_cluster_known(redis);
+	redis_bus_slots_known(redis);
 }
 
 static void ask_slots(struct redis *redis, struct redis_connection *node)
@@ -129,6 +132,14 @@ void redis_cluster_lost(struct redis *redis,
 		ask_slots(redis, other);
 }
 
+void redis_cluster_ask(struct redis *redis)
+{
+	struct redis_connection *node = any_ready(redis);
+
+	if (node != NULL)
+		ask_slots(redis, node);
+}
+
 struct redis_connection *
 redis_cluster_route(struct redis *redis, const struct redis_command *command)
 {
@@ -160,8 +171,13 @@ void redis_cluster_redirect(struct redis *redis, struct redis_command *command,
 		node = find_node(redis, place + 1, (size_t)(colon - place) - 1,
 				 (uint16_t)strtoul(colon + 1, NULL, 10));
 	}
-	if (node < 0 || slot >= REDIS_SLOTS || command->tries++ > 16) {
+	if (node < 0 || slot >= REDIS_SLOTS) {
 		redis_command_failed(command, text);
+		return;
+	}
+	/* Sent to and fro: a slot that is on its way takes a while. */
+	if (++command->tries % HOPS_MAX == 0) {
+		redis_command_later(command);
 		return;
 	}
 	if (is_moved) {

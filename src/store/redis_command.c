@@ -31,6 +31,8 @@ struct redis_command *redis_command_new(struct redis *redis,
 
 void redis_command_free(struct redis_command *command)
 {
+	if (command->reply != NULL)
+		freeReplyObject(command->reply);
 	buffer_fini(&command->bytes);
 	free(command);
 }
@@ -107,6 +109,10 @@ void redis_script(struct redis_command *command, enum redis_script script,
 struct store_bytes redis_command_bytes(struct redis_command *command)
 {
 	char head[HEAD_BYTES + 1];
+
+	if (command->is_bundle)
+		return store_bytes(buffer_bytes(&command->bytes),
+				   buffer_length(&command->bytes));
 	size_t length = (size_t)snprintf(head, sizeof(head), "*%u\r\n",
 					 command->arguments);
 	char *first = (char *)buffer_bytes(&command->bytes) + HEAD_BYTES;
@@ -153,6 +159,8 @@ void redis_finish(struct redis_command *command)
 {
 	struct store_call *call = command->call;
 
+	if (command->on_dropped != NULL)
+		command->on_dropped(command);
 	redis_command_free(command);
 	if (call != NULL)
 		store_call_finish(call);

@@ -12,31 +12,56 @@
 #include "loop/resolve.h"
 #include "loop/stream.h"
 #include "loop/timer.h"
+#include "loop/tls.h"
 #include "store/redis_internal.h"
 
-#define PAUSE_MS     20
-#define PAUSE_MAX_MS 2000
-#define PARTS_MAX    64
-#define BYTES_MAX    ((size_t)1 << 20) /* in one system call */
-#define GREET_MS     5000
-#define OLDEST_MAJOR 6
-#define OLDEST_MINOR 2
+#define PAUSE_MS      20
+#define PAUSE_MAX_MS  2000
+#define PARTS_MAX     64
+#define GATHERED_MOST 32
+#define BYTES_MAX     ((size_t)1 << 20) /* in one system call */
+#define GREET_MS      5000
+#define GREET_TLS_MS  3000 /* a server without TLS says nothing, for ever */
+#define HANG_UPS      6    /* before it is taken for a habit */
+#define OLDEST_MAJOR  6
+#define OLDEST_MINOR  2
+
+#define TLS_ALERT 0x15 /* how a server that wants TLS begins */
 
 static void try_now(struct redis_connection *connection);
+
+/* ---- with TLS or without ---- */
+
+static bool write_parts(struct redis_connection *connection,
+			const struct iovec *parts, size_t count)
+{
+	return connection->tls != NULL
+		       ? tls_write(connection->tls, parts, count)
+		       : stream_write(connection->stream, parts, count);
+}
+
+static void close_stream(struct redis_connection *connection)
+{
+	if (connection->tls != NULL)
+		tls_close(connection->tls);
+	else if (connection->stream != NULL)
+		stream_close(connection->stream);
+	connection->tls = NULL;
+	connection->stream = NULL;
+}
 
 /* ---- losing it ---- */
 
 static void drop(struct redis_connection *connection)
 {
-	if (connection->stream != NULL)
-		stream_close(connection->stream);
+	close_stream(connection);
 	if (connection->reader != NULL)
 		redisReaderFree(connection->reader);
 	resolve_close(connection->resolve);
-	connection->stream = NULL;
 	connection->reader = NULL;
 	connection->resolve = NULL;
 	connection->is_full = false;
+	connection->has_heard = false;
 	connection->greetings = 0;
 	loop_undefer(&connection->flush);
 }
@@ -48,6 +73,7 @@ static void take_back_sent(struct redis_connection *connection)
 	struct list *link;
 
 	list_init(&again);
+	redis_replicas_lost(connection, &again);
 	while ((link = list_first(&connection->sent)) != NULL) {
 		struct redis_command *command =
 			LIST_ENTRY(link, struct redis_command, link);
@@ -97,6 +123,8 @@ void redis_connection_lose(struct redis_connection *connection)
 	take_back_sent(connection);
 	if (connection->purpose == REDIS_SENTINEL)
 		redis_sentinel_lost(connection->redis, connection);
+	else if (connection->purpose == REDIS_BUS)
+		redis_bus_link_lost(connection->redis, connection);
 	else if (connection->redis->is_cluster &&
 		 connection->purpose == REDIS_MAIN)
 		redis_cluster_lost(connection->redis, connection);
@@ -122,26 +150,34 @@ static void refuse(struct redis_connection *connection, int code,
 
 /* ---- sending ---- */
 
+static bool has_waiting(struct redis_connection *connection)
+{
+	if (list_is_empty(&connection->waiting))
+		redis_replicas_ask(connection);
+	return !list_is_empty(&connection->waiting);
+}
+
 static void run_flush(struct loop_task *task)
 {
 	struct redis_connection *connection =
 		LIST_ENTRY(task, struct redis_connection, flush);
 
+	connection->gathered = 0;
 	while (connection->state == REDIS_READY && !connection->is_full &&
-	       !list_is_empty(&connection->waiting)) {
+	       has_waiting(connection)) {
 		struct iovec parts[PARTS_MAX];
 		size_t count = 0;
 		size_t bytes = 0;
 
 		while (count < PARTS_MAX && bytes < BYTES_MAX &&
-		       !list_is_empty(&connection->waiting)) {
+		       has_waiting(connection)) {
 			struct list *link = connection->waiting.next;
 			struct redis_command *command =
 				LIST_ENTRY(link, struct redis_command, link);
 			struct store_bytes some = redis_command_bytes(command);
 
 			command->is_sent = true;
-
+			connection->replicas.is_owed |= command->must_replicate;
 			parts[count++] =
 				(struct iovec){ (void *)(uintptr_t)some.data,
 						some.length };
@@ -149,8 +185,7 @@ static void run_flush(struct loop_task *task)
 			list_remove(link);
 			list_add_last(&connection->sent, link);
 		}
-		connection->is_full =
-			!stream_write(connection->stream, parts, count);
+		connection->is_full = !write_parts(connection, parts, count);
 	}
 }
 
@@ -164,6 +199,9 @@ void redis_connection_send(struct redis_connection *connection,
 		try_now(connection);
 	else if (connection->state == REDIS_READY)
 		loop_defer(connection->redis->store->loop, &connection->flush);
+	/* A server that has work begins while we make more. */
+	if (++connection->gathered >= GATHERED_MOST)
+		run_flush(&connection->flush);
 }
 
 /* ---- the first questions ---- */
@@ -173,6 +211,7 @@ static void is_greeted(struct redis_connection *connection)
 	if (--connection->greetings > 0)
 		return;
 	connection->state = REDIS_READY;
+	connection->was_ready = true;
 	connection->failures = 0;
 	connection->problem = (struct problem){ 0 };
 	timer_stop(connection->timer);
@@ -185,6 +224,13 @@ static const char *find_field(const char *info, const char *name)
 	const char *at = strstr(info, name);
 
 	return at == NULL ? NULL : at + strlen(name);
+}
+
+static unsigned long major_of(const char *info)
+{
+	const char *version = find_field(info, "redis_version:");
+
+	return version == NULL ? 0 : strtoul(version, NULL, 10);
 }
 
 static bool is_too_old(const char *info)
@@ -232,12 +278,24 @@ static bool check_info(struct redis_connection *connection, const char *info)
 				    "(use redis+cluster://)");
 		return false;
 	}
+	bool is_replica = role != NULL && strncmp(role, "master", 6) != 0;
+
+	/* Sentinel may not know yet, and a primary that was one before may
+	 * become one again; a cluster's replica says where its slots are. */
+	if (is_replica && connection->redis->sentinels == NULL && !is_cluster &&
+	    connection->purpose == REDIS_MAIN && !connection->was_ready) {
+		refuse(connection, -EROFS, "STORE_REPLICA",
+		       "the Redis server is a replica, which takes no writes "
+		       "(give the URL of its primary, or use "
+		       "redis+sentinel://)");
+		return false;
+	}
 	if ((loading != NULL && *loading == '1') ||
-	    (connection->redis->sentinels != NULL && role != NULL &&
-	     strncmp(role, "master", 6) != 0)) {
+	    (is_replica && !is_cluster)) {
 		redis_connection_lose(connection);
 		return false;
 	}
+	connection->redis->has_no_shards = major_of(info) < 7;
 	return true;
 }
 
@@ -281,6 +339,8 @@ static void on_greeting(struct redis_connection *connection,
 	}
 	if (command->detail == 'i' && !check_info(connection, reply->str))
 		return;
+	if (command->detail == 'i' && !connection->redis->is_cluster)
+		redis_memory_read(connection->redis, reply->str);
 	if (command->detail == 'c')
 		snprintf(connection->client_id, sizeof(connection->client_id),
 			 "%lld", (long long)redis_reply_integer(reply));
@@ -307,8 +367,19 @@ static void say(struct redis_connection *connection,
 	struct iovec part = { (void *)(uintptr_t)bytes.data, bytes.length };
 
 	list_add_last(&connection->sent, &command->link);
-	if (!stream_write(connection->stream, &part, 1))
+	if (!write_parts(connection, &part, 1))
 		connection->is_full = true;
+}
+
+void redis_connection_say(struct redis_connection *connection,
+			  struct redis_command *command)
+{
+	struct store_bytes bytes = redis_command_bytes(command);
+	struct iovec part = { (void *)(uintptr_t)bytes.data, bytes.length };
+
+	/* An error comes as the connection's end. */
+	DISCARD(write_parts(connection, &part, 1));
+	redis_command_free(command);
 }
 
 static void greet(struct redis_connection *connection)
@@ -336,7 +407,7 @@ static void greet(struct redis_connection *connection)
 	command = greeting(connection, "CLIENT", 'c');
 	redis_text(command, "ID");
 	say(connection, command);
-	if (connection->purpose == REDIS_BLOCKING)
+	if (connection->purpose != REDIS_MAIN)
 		return;
 	for (size_t i = 0; i < SCRIPTS; i++) {
 		command = greeting(connection, "SCRIPT", 'l');
@@ -372,9 +443,11 @@ static void send_with_script(struct redis_connection *connection,
 static bool is_cured(struct redis_connection *connection,
 		     struct redis_command *command, const char *text)
 {
-	if (starts(text, "NOSCRIPT") && command->script >= 0 &&
-	    command->tries++ < 5) {
-		send_with_script(connection, command);
+	if (starts(text, "NOSCRIPT") && command->script >= 0) {
+		if (++command->tries % 5 == 0)
+			redis_command_later(command);
+		else
+			send_with_script(connection, command);
 		return true;
 	}
 	if (connection->redis->is_cluster &&
@@ -388,7 +461,9 @@ static bool is_cured(struct redis_connection *connection,
 		redis_command_later(command);
 		return true;
 	}
-	if (starts(text, "READONLY") || starts(text, "UNBLOCKED")) {
+	/* Raised within a script, a 6.2 wraps it. */
+	if (starts(text, "READONLY") || strstr(text, " -READONLY ") != NULL ||
+	    starts(text, "UNBLOCKED")) {
 		/* It was the primary once: whoever it is now is elsewhere. */
 		redis_command_later(command);
 		redis_connection_lose(connection);
@@ -397,18 +472,30 @@ static bool is_cured(struct redis_connection *connection,
 	return false;
 }
 
-static void on_reply(struct redis_connection *connection,
-		     const redisReply *reply)
+/* Takes the reply. */
+static void on_reply(struct redis_connection *connection, redisReply *reply)
 {
 	struct list *link = list_first(&connection->sent);
 
+	if (link == NULL && connection->purpose == REDIS_BUS) {
+		redis_bus_reply(connection->redis, connection, reply);
+		freeReplyObject(reply);
+		return;
+	}
 	if (link == NULL) {
 		redis_connection_lose(connection); /* nobody asked */
+		freeReplyObject(reply);
 		return;
 	}
 	struct redis_command *command =
 		LIST_ENTRY(link, struct redis_command, link);
 
+	if (command->more_replies > 0) {
+		command->more_replies--;
+		command->on_reply(connection->redis, command, reply);
+		freeReplyObject(reply);
+		return;
+	}
 	list_remove(link);
 	command->is_sent = false;
 	if (connection->state == REDIS_GREETING) {
@@ -417,11 +504,15 @@ static void on_reply(struct redis_connection *connection,
 	} else if (reply->type == REDIS_REPLY_ERROR && !command->takes_errors) {
 		if (!is_cured(connection, command, reply->str))
 			redis_command_failed(command, reply->str);
+	} else if (command->must_replicate) {
+		redis_replicas_hold(connection, command, reply);
+		return;
 	} else if (command->on_reply != NULL) {
 		command->on_reply(connection->redis, command, reply);
 	} else {
 		redis_finish(command);
 	}
+	freeReplyObject(reply);
 }
 
 static void on_bytes(void *owner, const uint8_t *bytes, size_t length)
@@ -430,6 +521,14 @@ static void on_bytes(void *owner, const uint8_t *bytes, size_t length)
 	void *reply;
 
 	connection->heard_ms = loop_now_ms(connection->redis->store->loop);
+	connection->has_heard = true;
+	if (connection->state == REDIS_GREETING && connection->tls == NULL &&
+	    bytes[0] == TLS_ALERT) {
+		refuse(connection, -EPROTO, "STORE_TLS",
+		       "the server speaks TLS alone (use rediss:// instead of "
+		       "redis://)");
+		return;
+	}
 	if (redisReaderFeed(connection->reader, (const char *)bytes, length) !=
 	    REDIS_OK) {
 		redis_connection_lose(connection);
@@ -444,14 +543,50 @@ static void on_bytes(void *owner, const uint8_t *bytes, size_t length)
 		if (reply == NULL)
 			return;
 		on_reply(connection, reply);
-		freeReplyObject(reply);
 	}
+}
+
+/* What trying again will hardly change. */
+static void refuse_tls(struct redis_connection *connection,
+		       const struct problem *why)
+{
+	char text[256];
+	bool is_untrusted = strcmp(why->name, "TLS_UNTRUSTED") == 0;
+
+	snprintf(text, sizeof(text), "%.180s (%s)", why->text,
+		 is_untrusted ? "give who signed it with ?ca=PATH"
+			      : "redis:// where it has no TLS; it may want "
+				"?cert= and &key=");
+	refuse(connection, why->code, "STORE_TLS", text);
+}
+
+/* It took the connection, and nothing was ever heard of it. */
+static bool is_unheard(const struct redis_connection *connection)
+{
+	return connection->state == REDIS_GREETING && !connection->was_ready &&
+	       !connection->has_heard;
 }
 
 static void on_end(void *owner, int error)
 {
-	(void)error;
-	redis_connection_lose(owner);
+	struct redis_connection *connection = owner;
+	const struct problem *why =
+		connection->tls == NULL ? NULL : tls_problem(connection->tls);
+
+	if (why != NULL)
+		refuse_tls(connection, why);
+	else if ((error == 0 || error == -ECONNRESET || error == -EPIPE) &&
+		 is_unheard(connection) && connection->failures >= HANG_UPS)
+		refuse(connection, -ECONNRESET, "STORE_HANGS_UP",
+		       connection->redis->url.is_tls
+			       ? "the server hangs up before it says anything "
+				 "(if it wants a certificate of ours add "
+				 "cert=PATH&key=PATH to the URL)"
+			       : "the server hangs up before it says anything "
+				 "(if it wants TLS use rediss://, if it is a "
+				 "proxy see whether Redis is up behind it)");
+	else
+		redis_connection_lose(connection);
 }
 
 static void on_written(void *owner)
@@ -469,6 +604,23 @@ static const struct stream_events events = {
 };
 
 /* ---- connecting ---- */
+
+static void open_stream(struct redis_connection *connection, int descriptor)
+{
+	struct loop *loop = connection->redis->store->loop;
+	struct tls_context *context = connection->redis->tls;
+
+	if (context == NULL) {
+		connection->stream =
+			stream_open(loop, descriptor, &events, connection);
+		stream_start_reading(connection->stream);
+	} else {
+		connection->tls =
+			tls_open(loop, descriptor, context,
+				 connection->address.host, &events, connection);
+		tls_start_reading(connection->tls);
+	}
+}
 
 /* While it connects the socket takes nothing, and an error shows when it can
  * be written to: the stream needs to know no more. */
@@ -497,10 +649,9 @@ static void connect_to(struct redis_connection *connection,
 	connection->state = REDIS_GREETING;
 	connection->heard_ms = loop_now_ms(connection->redis->store->loop);
 	connection->reader = redisReaderCreate();
-	connection->stream = stream_open(connection->redis->store->loop,
-					 descriptor, &events, connection);
-	stream_start_reading(connection->stream);
-	timer_start(connection->timer, GREET_MS, 0);
+	open_stream(connection, descriptor);
+	timer_start(connection->timer,
+		    connection->tls == NULL ? GREET_MS : GREET_TLS_MS, 0);
 	greet(connection);
 }
 
@@ -552,6 +703,12 @@ static void on_time(void *owner)
 {
 	struct redis_connection *connection = owner;
 
+	if (connection->tls != NULL && is_unheard(connection)) {
+		refuse(connection, -ETIMEDOUT, "STORE_TLS",
+		       "the server has not answered to TLS in time (use "
+		       "redis:// where it has none)");
+		return;
+	}
 	if (connection->state != REDIS_PAUSING) {
 		redis_connection_lose(connection); /* greeted for too long */
 		return;
@@ -582,6 +739,12 @@ void redis_connection_start(struct redis_connection *connection)
 		try_now(connection);
 }
 
+void redis_connection_hurry(struct redis_connection *connection)
+{
+	if (connection->state == REDIS_PAUSING)
+		timer_start(connection->timer, 0, 0);
+}
+
 void redis_connection_turn(struct redis_connection *connection,
 			   const struct redis_address *at)
 {
@@ -608,6 +771,7 @@ struct redis_connection *redis_connection_open(struct redis *redis,
 	connection->flush.run = run_flush;
 	list_init(&connection->waiting);
 	list_init(&connection->sent);
+	list_init(&connection->replicas.held);
 	connection->timer =
 		timer_open(redis->store->loop, on_time, connection, false);
 	return connection;
@@ -628,6 +792,7 @@ void redis_connection_close(struct redis_connection *connection)
 	if (connection == NULL)
 		return;
 	drop(connection);
+	fail_all(&connection->replicas.held);
 	fail_all(&connection->sent);
 	fail_all(&connection->waiting);
 	timer_close(connection->timer);

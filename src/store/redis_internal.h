@@ -19,6 +19,13 @@
 	SCRIPT(claim)                                                          \
 	SCRIPT(promote)                                                        \
 	SCRIPT(heartbeat)                                                      \
+	SCRIPT(progress)                                                       \
+	SCRIPT(adopt)                                                          \
+	SCRIPT(audit)                                                          \
+	SCRIPT(outbox_stage)                                                   \
+	SCRIPT(outbox_apply)                                                   \
+	SCRIPT(outbox_done)                                                    \
+	SCRIPT(events)                                                         \
 	SCRIPT(complete)                                                       \
 	SCRIPT(fail)                                                           \
 	SCRIPT(release)                                                        \
@@ -42,6 +49,9 @@
 	SCRIPT(cache_destroy)                                                  \
 	SCRIPT(cache_push)                                                     \
 	SCRIPT(cache_add)                                                      \
+	SCRIPT(cache_expire)                                                   \
+	SCRIPT(cache_export)                                                   \
+	SCRIPT(cache_import)                                                   \
 	SCRIPT(cache_lock)                                                     \
 	SCRIPT(cache_unlock)
 
@@ -78,6 +88,14 @@ struct redis_command {
 	unsigned slot;
 	unsigned arguments;
 	uint64_t detail; /* the reply function's own */
+	/* Several commands in one: their bytes as they are sent, with replies
+	 * to be awaited after the next one. */
+	bool is_bundle;
+	unsigned more_replies;
+	void *bundle;
+	void (*on_dropped)(struct redis_command *command); /* it is freed */
+	bool must_replicate;
+	redisReply *reply; /* that is kept until it has */
 	struct buffer bytes;
 };
 
@@ -90,6 +108,8 @@ enum redis_state {
 };
 
 struct stream;
+struct tls;
+struct tls_context;
 struct timer;
 struct resolve;
 
@@ -104,6 +124,15 @@ enum redis_purpose {
 	REDIS_MAIN,
 	REDIS_BLOCKING, /* waits in BLPOP */
 	REDIS_SENTINEL, /* no store: asked for one */
+	REDIS_BUS,      /* subscribes: is told, and answers nothing */
+};
+
+/* What a connection has sent and has to be on replicas, too. */
+struct redis_replicas {
+	struct list held; /* answered, but for that */
+	bool is_owed;     /* something was sent after the last WAIT */
+	bool is_waiting;
+	bool is_marked;
 };
 
 struct redis_connection {
@@ -111,14 +140,19 @@ struct redis_connection {
 	enum redis_purpose purpose;
 	enum redis_state state;
 	struct redis_address address;
-	struct stream *stream;
+	struct stream *stream; /* or, with TLS, */
+	struct tls *tls;
 	redisReader *reader;
 	struct resolve *resolve;
 	struct timer *timer;
 	struct list waiting; /* to be sent, in order */
 	struct list sent;    /* to be answered, in order */
+	struct redis_replicas replicas;
 	struct loop_task flush;
-	bool is_full; /* the socket takes no more for now */
+	unsigned gathered; /* in this turn, and not written yet */
+	bool is_full;      /* the socket takes no more for now */
+	bool was_ready;    /* once, at least */
+	bool has_heard;    /* anything from this server, over this stream */
 	unsigned greetings;
 	unsigned failures; /* in a row */
 	uint64_t heard_ms;
@@ -130,11 +164,23 @@ struct redis_connection {
 #define REDIS_SLOTS     16384
 
 struct redis_waits;
+struct redis_locks;
 struct redis_sentinels;
+struct redis_bus;
+
+/* Of the server that has the tasks, when it was last asked. */
+struct redis_memory {
+	bool is_nearly_full;
+	bool is_asking;
+	uint64_t asked_ms;
+	uint64_t left_bytes; /* until it is */
+	uint64_t sent_bytes; /* since then */
+};
 
 struct redis {
 	struct store *store;
-	struct store_url url; /* with what it points to */
+	struct store_url url;    /* with what it points to */
+	struct tls_context *tls; /* NULL: without */
 	bool is_cluster;
 	struct redis_connection *main;
 	struct redis_connection *blocking; /* opened when something waits */
@@ -142,6 +188,7 @@ struct redis {
 	size_t node_count;
 	int16_t slots[REDIS_SLOTS]; /* the node of each; -1: not known */
 	struct redis_waits *waits;
+	struct redis_locks *locks;
 	struct redis_sentinels *sentinels;
 	struct list pausing; /* commands that are tried again in a while */
 	struct timer *again;
@@ -150,11 +197,16 @@ struct redis {
 	struct loop_task refuse;
 	bool is_closing;
 	struct loop_task say_ready;
-	int blocking_node;    /* cluster */
-	bool has_slots;       /* cluster: who has what is known */
-	bool is_asking_slots; /* cluster */
+	int blocking_node;     /* cluster */
+	bool has_slots;        /* cluster: who has what is known */
+	bool is_asking_slots;  /* cluster */
+	bool has_no_shards;    /* cluster: an older server, without SPUBLISH */
+	struct redis_bus *bus; /* NULL: not joined */
 	uint64_t claims;
 	uint64_t seed;
+	struct redis_memory memory;
+	uint32_t wait_replicas; /* 0: answers do not wait for any */
+	uint32_t wait_ms;
 };
 
 /* ---- redis_connection.c ---- */
@@ -175,6 +227,12 @@ void redis_connection_start(struct redis_connection *connection);
 /* From now on another server's. */
 void redis_connection_turn(struct redis_connection *connection,
 			   const struct redis_address *at);
+/* At once, past those that wait; its replies are the purpose's affair. Frees
+ * the command. */
+void redis_connection_say(struct redis_connection *connection,
+			  struct redis_command *command);
+/* If it pauses before it tries again: the server can be reached. */
+void redis_connection_hurry(struct redis_connection *connection);
 /* It owes an answer: lost, if it has not been heard of for long. */
 void redis_connection_suspect(struct redis_connection *connection);
 
@@ -223,6 +281,7 @@ const char *redis_script_text(enum redis_script script);
 
 /* In the command's memory, which is the call's arena or a buffer of its own. */
 void redis_key_tasks(struct redis_command *command, const char *what);
+void redis_key_owned(struct redis_command *command, struct store_bytes owner);
 void redis_key_queue(struct redis_command *command, struct store_bytes queue,
 		     unsigned priority);
 void redis_key_wake(struct redis_command *command, struct store_bytes queue);
@@ -236,6 +295,7 @@ void redis_cache_pattern(const struct redis *redis, const char *table,
 bool redis_cache_unname(const struct redis *redis, struct arena *arena,
 			struct store_bytes name, struct store_bytes *key);
 unsigned redis_slot(struct store_bytes key);
+unsigned redis_tasks_slot(const struct redis *redis); /* all have one */
 /* The queue a wake list belongs to; false: it is none. */
 bool redis_wake_unname(const struct redis *redis, struct store_bytes name,
 		       struct store_bytes *queue);
@@ -264,6 +324,23 @@ void redis_submit_tasks(struct redis *redis, struct store_call *call);
 void redis_submit_show(struct redis *redis, struct store_call *call);
 void redis_submit_peers(struct redis *redis, struct store_call *call);
 void redis_submit_cache(struct redis *redis, struct store_call *call);
+void redis_adopt_queue(struct redis *redis, struct store_call *call);
+void redis_audit(struct redis *redis, struct store_call *call);
+/* How the outbox of a Cluster has a completion written: by what name the
+ * effects of item i were staged, and for which keys. */
+struct redis_outbox;
+void redis_complete(struct redis *redis, struct store_call *call,
+		    struct redis_outbox *outbox, redis_reply_fn on_reply);
+
+/* ---- redis_outbox.c: effects on the cache of a Cluster's completions ---- */
+
+void redis_outbox_complete(struct redis *redis, struct store_call *call);
+struct store_bytes redis_outbox_entry(const struct redis_outbox *outbox,
+				      size_t item);
+/* What others left undone: id, entry of each. */
+void redis_outbox_take(struct redis *redis, const redisReply *left);
+extern const char *const redis_effect_kinds[];
+
 /* After that the claim's own reply is answered. */
 void redis_promote(struct redis *redis, const redisReply *strays);
 
@@ -304,7 +381,69 @@ redis_cluster_route(struct redis *redis, const struct redis_command *command);
 void redis_cluster_redirect(struct redis *redis, struct redis_command *command,
 			    const char *text);
 /* The next node that has a part of the keys. */
+/* Asks whoever is there which node has what. */
+void redis_cluster_ask(struct redis *redis);
 bool redis_cluster_next(const struct redis *redis, int *node);
+
+/* ---- redis_walk.c ---- */
+
+void redis_keys(struct redis *redis, struct store_call *call);
+void redis_size(struct redis *redis, struct store_call *call);
+void redis_clear(struct redis *redis, struct store_call *call);
+
+/* ---- redis_export.c ---- */
+
+void redis_export(struct redis *redis, struct store_call *call);
+void redis_import(struct redis *redis, struct store_call *call);
+
+/* ---- a walk over all names of the cache, with SCAN ---- */
+
+struct redis_walk {
+	struct store_bytes prefix;
+	const char *table; /* "cache"; clearing goes over "lock" after it */
+	int node;
+	char cursor[24];
+	uint64_t count;
+};
+
+struct redis_walk *redis_walk_new(struct redis *redis, struct store_call *call,
+				  struct store_bytes prefix);
+/* Where an earlier answer said to go on. */
+void redis_walk_go(struct redis_walk *walk, struct store_bytes cursor);
+struct store_bytes redis_walk_cursor(const struct redis_walk *walk,
+				     struct arena *arena);
+/* The walk is the command's detail. */
+void redis_scan(struct redis *redis, struct store_call *call,
+		struct redis_walk *walk, uint64_t count,
+		redis_reply_fn on_reply);
+/* The next place, from a reply; false: there is none. */
+bool redis_walk_on(struct redis *redis, const struct store_call *call,
+		   struct redis_walk *walk, const redisReply *reply);
+
+/* ---- redis_lock.c ---- */
+
+void redis_lock(struct redis *redis, struct store_call *call);
+void redis_unlock(struct redis *redis, struct store_call *call);
+/* False: it is not asleep, but on its way like any other. */
+bool redis_lock_abandon(struct redis *redis, struct store_call *call);
+void redis_locks_free(struct redis *redis);
+/* ---- redis_memory.c ---- */
+
+/* What a server says of itself. */
+void redis_memory_read(struct redis *redis, const char *info);
+/* Is there room for a command that adds tasks? If not it is refused. */
+bool redis_memory_takes(struct redis *redis, struct redis_command *command);
+
+/* ---- redis_replicas.c ---- */
+
+/* Puts a WAIT after what was sent, where one is owed. */
+void redis_replicas_ask(struct redis_connection *connection);
+/* Takes the command and its reply over. */
+void redis_replicas_hold(struct redis_connection *connection,
+			 struct redis_command *command, redisReply *reply);
+/* Whatever was held is to be sent again. */
+void redis_replicas_lost(struct redis_connection *connection,
+			 struct list *again);
 
 /* ---- redis_wait.c ---- */
 
@@ -313,3 +452,17 @@ void redis_wait_abandon(struct redis *redis, struct store_call *call);
 void redis_waits_free(struct redis *redis);
 /* The blocking connection came up. */
 void redis_wait_ready(struct redis *redis);
+
+/* ---- redis_bus.c ---- */
+
+void redis_bus_link_ready(struct redis *redis,
+			  struct redis_connection *connection);
+void redis_bus_link_lost(struct redis *redis,
+			 struct redis_connection *connection);
+void redis_bus_reply(struct redis *redis, struct redis_connection *connection,
+		     const redisReply *reply);
+/* Commands go to the server again. */
+void redis_bus_publishing(struct redis *redis);
+void redis_bus_slots_known(struct redis *redis);
+/* Sentinel: the connection that may wait for an address; NULL. */
+struct redis_connection *redis_bus_link(struct redis *redis);

@@ -37,6 +37,16 @@ void redis_key_tasks(struct redis_command *command, const char *what)
 	finish_key(command, &name);
 }
 
+void redis_key_owned(struct redis_command *command, struct store_bytes owner)
+{
+	struct buffer name = { 0 };
+
+	append_tasks(command->redis, &name);
+	buffer_append_text(&name, "_owned:");
+	buffer_append(&name, owner.data, owner.length);
+	finish_key(command, &name);
+}
+
 void redis_key_queue(struct redis_command *command, struct store_bytes queue,
 		     unsigned priority)
 {
@@ -102,23 +112,36 @@ static bool is_special(unsigned char byte)
 	       byte == '}' || byte == ':';
 }
 
+/* Most of them need no encoding, or little. */
 static void append_encoded(struct buffer *name, struct store_bytes text)
 {
+	static const char digits[] = "0123456789ABCDEF";
+	size_t plain = 0; /* where what is not appended yet begins */
+
 	for (size_t i = 0; i < text.length; i++) {
 		unsigned char byte = (unsigned char)text.data[i];
 
-		if (is_special(byte))
-			buffer_append_format(name, "%%%02X", byte);
-		else
-			buffer_append(name, &byte, 1);
+		if (!is_special(byte))
+			continue;
+		buffer_append(name, text.data + plain, i - plain);
+		buffer_append(
+			name,
+			(char[]){ '%', digits[byte >> 4], digits[byte & 15] },
+			3);
+		plain = i + 1;
 	}
+	if (plain < text.length)
+		buffer_append(name, text.data + plain, text.length - plain);
 }
 
 static void append_table(const struct redis *redis, struct buffer *name,
 			 const char *table)
 {
-	buffer_append_format(name, "%s:%s:%s", redis->store->prefix, table,
-			     brace(redis, "{"));
+	buffer_append_text(name, redis->store->prefix);
+	buffer_append_text(name, ":");
+	buffer_append_text(name, table);
+	buffer_append_text(name, ":");
+	buffer_append_text(name, brace(redis, "{"));
 }
 
 void redis_key_cache(struct redis_command *command, const char *table,
@@ -216,4 +239,18 @@ unsigned redis_slot(struct store_bytes key)
 		sum &= 0xffff;
 	}
 	return sum % REDIS_SLOTS;
+}
+
+unsigned redis_tasks_slot(const struct redis *redis)
+{
+	struct buffer name = { 0 };
+
+	append_tasks(redis, &name);
+	const uint8_t *bytes = buffer_bytes(&name);
+
+	MUST(bytes != NULL);
+	unsigned slot = redis_slot(store_bytes(bytes, buffer_length(&name)));
+
+	buffer_fini(&name);
+	return slot;
 }

@@ -7,48 +7,101 @@
 static void write_peer_keys(struct redis_command *command,
 			    enum redis_script script)
 {
-	redis_script(command, script, 3);
+	redis_script(command, script, 4);
 	redis_key_plain(command, "peers");
 	redis_key_plain(command, "peerPings");
 	redis_key_plain(command, "_peerNonces");
+	redis_key_plain(command, "_peersGone");
 }
 
-static void on_peers(struct redis *redis, struct redis_command *command,
-		     const redisReply *reply)
+/* Id, nonce, record and silence of each. */
+static bool take_peers(struct store_call *call, redisReply *const *elements,
+		       size_t count)
 {
-	struct store_call *call = command->call;
-	size_t count = redis_reply_count(reply);
-
-	(void)redis;
-	if (count < 1 || (count - 1) % 4 != 0) {
-		redis_reply_odd(command);
-		return;
-	}
-	count = (count - 1) / 4;
+	if (count % 4 != 0)
+		return false;
+	count /= 4;
 	struct store_peer_info *list =
 		arena_take_zeroed(&call->arena, count, sizeof(*list));
 
 	for (size_t i = 0; i < count; i++) {
-		redisReply **at = reply->element + 1 + 4 * i;
+		redisReply *const *at = elements + 4 * i;
 
 		list[i].id = redis_reply_bytes(at[0]);
 		list[i].nonce = redis_reply_bytes(at[1]);
 		list[i].record = redis_reply_bytes(at[2]);
 		list[i].silent_ms = (uint64_t)redis_reply_integer(at[3]);
 	}
+	call->answer.peers.list = list;
+	call->answer.peers.count = count;
+	return true;
+}
+
+static void on_ping(struct redis *redis, struct redis_command *command,
+		    const redisReply *reply)
+{
+	struct store_call *call = command->call;
+	size_t count = redis_reply_count(reply);
+
+	(void)redis;
+	if (count < 1 || !take_peers(call, reply->element + 1, count - 1)) {
+		redis_reply_odd(command);
+		return;
+	}
 	call->answer.result = redis_reply_integer(reply->element[0]) == 1
 				      ? STORE_DONE
 				      : STORE_STALE;
-	call->answer.peers.list = list;
-	call->answer.peers.count = count;
+	redis_finish(command);
+}
+
+/* Nonce, and time|l|id or time|d|id, of each. */
+static void take_gone(struct store_call *call, const redisReply *reply)
+{
+	size_t count = redis_reply_count(reply) / 2;
+	struct store_peer_gone *list =
+		arena_take_zeroed(&call->arena, count, sizeof(*list));
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct store_bytes how =
+			redis_reply_bytes(reply->element[2 * i + 1]);
+		const char *bar = how.length == 0
+					  ? NULL
+					  : memchr(how.data, '|', how.length);
+		const char *end = how.data + how.length;
+
+		if (bar == NULL || end - bar < 3)
+			continue;
+		list[kept].nonce = redis_reply_bytes(reply->element[2 * i]);
+		list[kept].has_left = bar[1] == 'l';
+		list[kept++].id = store_bytes(bar + 3, (size_t)(end - bar - 3));
+	}
+	call->answer.peers.gone = list;
+	call->answer.peers.gone_count = kept;
+}
+
+static void on_list(struct redis *redis, struct redis_command *command,
+		    const redisReply *reply)
+{
+	struct store_call *call = command->call;
+	const redisReply *list =
+		redis_reply_count(reply) == 3 ? reply->element[1] : NULL;
+
+	(void)redis;
+	if (list == NULL ||
+	    !take_peers(call, list->element, redis_reply_count(list))) {
+		redis_reply_odd(command);
+		return;
+	}
+	take_gone(call, reply->element[2]);
+	call->answer.result = STORE_DONE;
 	redis_finish(command);
 }
 
 static void ping(struct redis *redis, struct store_call *call)
 {
 	const struct store_peer_ping *request = call->request;
-	struct redis_command *command =
-		redis_command_new(redis, call, on_peers);
+	struct redis_command *command = redis_command_new(redis, call, on_ping);
 
 	write_peer_keys(command, SCRIPT_peer_ping);
 	redis_bytes(command, request->id);
@@ -61,8 +114,7 @@ static void ping(struct redis *redis, struct store_call *call)
 
 static void list(struct redis *redis, struct store_call *call)
 {
-	struct redis_command *command =
-		redis_command_new(redis, call, on_peers);
+	struct redis_command *command = redis_command_new(redis, call, on_list);
 
 	write_peer_keys(command, SCRIPT_peer_list);
 	redis_send(redis, command);
@@ -79,7 +131,8 @@ static void on_done_or_stale(struct redis *redis, struct redis_command *command,
 }
 
 static void remove_peer(struct redis *redis, struct store_call *call,
-			struct store_bytes id, struct store_bytes nonce)
+			struct store_bytes id, struct store_bytes nonce,
+			bool has_left)
 {
 	struct redis_command *command =
 		redis_command_new(redis, call, on_done_or_stale);
@@ -87,6 +140,7 @@ static void remove_peer(struct redis *redis, struct store_call *call,
 	write_peer_keys(command, SCRIPT_peer_remove);
 	redis_bytes(command, id);
 	redis_bytes(command, nonce);
+	redis_number(command, has_left);
 	redis_send(redis, command);
 }
 
@@ -94,14 +148,14 @@ static void down(struct redis *redis, struct store_call *call)
 {
 	const struct store_peer_down *request = call->request;
 
-	remove_peer(redis, call, request->id, request->nonce);
+	remove_peer(redis, call, request->id, request->nonce, false);
 }
 
 static void leave(struct redis *redis, struct store_call *call)
 {
 	const struct store_peer_leave *request = call->request;
 
-	remove_peer(redis, call, request->id, request->nonce);
+	remove_peer(redis, call, request->id, request->nonce, true);
 }
 
 /* ---- names ---- */
@@ -172,10 +226,13 @@ static void flush_stats(struct redis *redis, struct store_call *call)
 	redis_key_plain(command, "_statsFlushed");
 	redis_bytes(command, request->source);
 	redis_number(command, request->sequence);
+	redis_number(command, request->is_last);
 	for (size_t i = 0; i < request->count; i++) {
 		redis_bytes(command, request->stats[i].name);
 		redis_integer(command, request->stats[i].value);
-		redis_number(command, request->stats[i].is_gauge);
+		redis_number(command, request->stats[i].is_removed ? 2
+				      : request->stats[i].is_gauge ? 1
+								   : 0);
 	}
 	redis_send(redis, command);
 }

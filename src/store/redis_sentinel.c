@@ -21,11 +21,12 @@ static void ask(struct redis *redis);
 static void give_up(struct redis *redis)
 {
 	struct redis_connection *const waiting[] = { redis->main,
-						     redis->blocking };
+						     redis->blocking,
+						     redis_bus_link(redis) };
 
 	redis->sentinels->is_asking = false;
 	redis->sentinels->failures = 0;
-	for (size_t i = 0; i < 2; i++)
+	for (size_t i = 0; i < 3; i++)
 		if (waiting[i] != NULL && waiting[i]->state == REDIS_RESOLVING)
 			redis_connection_lose(waiting[i]);
 }
@@ -60,6 +61,9 @@ static void on_address(struct redis *redis, struct redis_command *command,
 	if (redis->blocking != NULL)
 		redis_connection_go(redis->blocking, reply->element[0]->str,
 				    (uint16_t)port);
+	if (redis_bus_link(redis) != NULL)
+		redis_connection_go(redis_bus_link(redis),
+				    reply->element[0]->str, (uint16_t)port);
 }
 
 static void ask(struct redis *redis)

@@ -5,7 +5,7 @@
 #include "store/redis_internal.h"
 
 #define LIST_MAX 1000
-#define FIELDS   6 /* of a task, in the reply */
+#define FIELDS   7 /* of a task, in the reply */
 
 static const struct store_bytes nothing = { "", 0 };
 
@@ -74,11 +74,13 @@ static void read_task(redisReply *const *at, int64_t now_ms,
 	} else {
 		info->state = STORE_TASK_DONE;
 		info->token = number_of(next_field(&done));
+		info->attempt = (uint32_t)number_of(next_field(&done));
 		info->result = done;
 	}
 	info->id = redis_reply_bytes(at[0]);
 	info->envelope = redis_reply_bytes(at[2]);
 	info->error = redis_reply_bytes(at[3]);
+	info->progress = redis_reply_bytes(at[6]);
 	if (time.length > 0) {
 		info->in_ms = (int64_t)number_of(time) - now_ms;
 		if (info->state == STORE_TASK_QUEUED && info->in_ms > 0)
@@ -115,8 +117,8 @@ static void on_listed(struct redis *redis, struct redis_command *command,
 static void write_list_keys(struct redis_command *command, unsigned lists)
 {
 	static const char *const keys[] = {
-		"data",     "_meta",   "_errors",    "_done",
-		"_done_at", "delayed", "processing", "_dead",
+		"data",    "_meta",      "_errors", "_done",     "_done_at",
+		"delayed", "processing", "_dead",   "_progress",
 	};
 
 	redis_script(command, SCRIPT_list,
@@ -292,10 +294,11 @@ control(struct redis *redis, struct store_call *call, struct store_bytes queue)
 {
 	struct redis_command *command = redis_command_new(redis, call, on_done);
 
-	redis_script(command, SCRIPT_control, 3);
+	redis_script(command, SCRIPT_control, 4);
 	redis_key_tasks(command, "_ctl");
 	redis_key_tasks(command, "_queues");
 	redis_key_wake(command, queue);
+	redis_key_tasks(command, "_events");
 	redis_bytes(command, queue);
 	return command;
 }
@@ -369,6 +372,78 @@ static void cron_fire(struct redis *redis, struct store_call *call)
 	redis_write_queues(command, &queues);
 	if (request->task != NULL)
 		redis_write_task(command, request->task, 0);
+	command->must_replicate = redis->wait_replicas > 0;
+	if (request->task == NULL || redis_memory_takes(redis, command))
+		redis_send(redis, command);
+}
+
+/* ---- events: a number is a time in ms, and which one of that time ---- */
+
+#define EVENT_FIELDS 5
+#define SAME_TIME    20 /* bits */
+
+static uint64_t sequence_of(struct store_bytes text)
+{
+	const char *dash =
+		text.length == 0 ? NULL : memchr(text.data, '-', text.length);
+
+	if (dash == NULL)
+		return 0;
+	size_t length = (size_t)(dash - text.data);
+
+	return number_of(store_bytes(text.data, length)) << SAME_TIME |
+	       number_of(store_bytes(dash + 1, text.length - length - 1));
+}
+
+static void on_events(struct redis *redis, struct redis_command *command,
+		      const redisReply *reply)
+{
+	struct store_call *call = command->call;
+	size_t count = redis_reply_count(reply);
+
+	(void)redis;
+	if (count < 1 || (count - 1) % EVENT_FIELDS != 0) {
+		redis_reply_odd(command);
+		return;
+	}
+	count = (count - 1) / EVENT_FIELDS;
+	struct store_event *list =
+		arena_take_zeroed(&call->arena, count, sizeof(*list));
+
+	for (size_t i = 0; i < count; i++) {
+		redisReply **at = &reply->element[1 + i * EVENT_FIELDS];
+
+		list[i].sequence = sequence_of(redis_reply_bytes(at[0]));
+		list[i].time_ms = list[i].sequence >> SAME_TIME;
+		list[i].kind = store_event_kind(redis_reply_bytes(at[1]));
+		list[i].id = redis_reply_bytes(at[2]);
+		list[i].owner = redis_reply_bytes(at[3]);
+		list[i].detail = redis_reply_bytes(at[4]);
+	}
+	call->answer.result = STORE_DONE;
+	call->answer.events.list = list;
+	call->answer.events.count = count;
+	call->answer.events.last =
+		sequence_of(redis_reply_bytes(reply->element[0]));
+	redis_finish(command);
+}
+
+static void events(struct redis *redis, struct store_call *call)
+{
+	const struct store_events *request = call->request;
+	struct redis_command *command =
+		redis_command_new(redis, call, on_events);
+	char after[48];
+
+	snprintf(after, sizeof(after), "%llu-%llu",
+		 (unsigned long long)(request->after >> SAME_TIME),
+		 (unsigned long long)(request->after & ((1 << SAME_TIME) - 1)));
+	redis_script(command, SCRIPT_events, 1);
+	redis_key_tasks(command, "_events");
+	redis_text(command, after);
+	redis_number(command, request->limit == 0 || request->limit > LIST_MAX
+				      ? LIST_MAX
+				      : request->limit);
 	redis_send(redis, command);
 }
 
@@ -384,6 +459,8 @@ void redis_submit_show(struct redis *redis, struct store_call *call)
 		pause_queue(redis, call);
 	else if (call->operation == STORE_LIMITS_CALL)
 		limits(redis, call);
+	else if (call->operation == STORE_EVENTS_CALL)
+		events(redis, call);
 	else
 		cron_fire(redis, call);
 }

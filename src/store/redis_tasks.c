@@ -142,7 +142,9 @@ static void enqueue(struct redis *redis, struct store_call *call)
 		redis_write_task(
 			command, &request->tasks[i],
 			redis_queue_index(&queues, request->tasks[i].queue));
-	redis_send(redis, command);
+	command->must_replicate = redis->wait_replicas > 0;
+	if (redis_memory_takes(redis, command))
+		redis_send(redis, command);
 }
 
 /* ---- claim ---- */
@@ -176,16 +178,16 @@ static void on_claimed(struct redis *redis, struct redis_command *command,
 	struct store_call *call = command->call;
 	size_t count = redis_reply_count(reply);
 
-	if (count < 2 || (count - 2) % 6 != 0) {
+	if (count < 3 || (count - 3) % 6 != 0) {
 		redis_reply_odd(command);
 		return;
 	}
-	count = (count - 2) / 6;
+	count = (count - 3) / 6;
 	struct store_claimed *tasks =
 		arena_take_zeroed(&call->arena, count, sizeof(*tasks));
 
 	for (size_t i = 0; i < count; i++) {
-		redisReply **at = &reply->element[2 + 6 * i];
+		redisReply **at = &reply->element[3 + 6 * i];
 
 		tasks[i].id = redis_reply_bytes(at[0]);
 		tasks[i].token = (uint64_t)redis_reply_integer(at[1]);
@@ -195,6 +197,7 @@ static void on_claimed(struct redis *redis, struct redis_command *command,
 		tasks[i].envelope = redis_reply_bytes(at[5]);
 	}
 	redis_promote(redis, reply->element[1]);
+	redis_outbox_take(redis, reply->element[2]);
 	call->answer.result = STORE_DONE;
 	call->answer.claim.tasks = tasks;
 	call->answer.claim.count = count;
@@ -205,9 +208,11 @@ static void on_claimed(struct redis *redis, struct redis_command *command,
 static void claim(struct redis *redis, struct store_call *call)
 {
 	static const char *const keys[] = {
-		"data",  "_meta",  "processing", "delayed", "_dead",
-		"_uniq", "_fence", "_ctl",       "_errors",
+		"data",    "_meta",     "processing", "delayed",
+		"_dead",   "_uniq",     "_fence",     "_ctl",
+		"_errors", "_progress", "_events",
 	};
+	const struct store_options *options = &redis->store->options;
 	const struct store_claim *request = call->request;
 	struct redis_command *command =
 		redis_command_new(redis, call, on_claimed);
@@ -216,14 +221,22 @@ static void claim(struct redis *redis, struct store_call *call)
 	for (size_t i = 0; i < request->queue_count; i++)
 		redis_queue_index(&queues, request->queues[i]);
 	redis_script(command, SCRIPT_claim,
-		     COUNT(keys) + redis_queue_keys(&queues));
+		     COUNT(keys) + 1 + redis_queue_keys(&queues) +
+			     (redis->is_cluster ? 2 : 0));
 	write_keys(command, keys, COUNT(keys));
+	redis_key_owned(command, request->owner);
 	redis_write_queue_keys(command, &queues);
+	if (redis->is_cluster) {
+		redis_key_tasks(command, "_outbox");
+		redis_key_tasks(command, "_outbox_at");
+	}
 	redis_bytes(command, request->owner);
 	redis_number(command, request->want);
 	redis_number(command, request->lease_ms);
 	redis_number(command, SWEEP_MAX);
 	redis_number(command, ++redis->claims % OTHERS_FIRST == 0 ? 1 : 0);
+	redis_number(command, options->dead_count);
+	redis_number(command, options->dead_ms);
 	redis_write_queues(command, &queues);
 	redis_send(redis, command);
 }
@@ -296,13 +309,16 @@ static void heartbeat(struct redis *redis, struct store_call *call)
 static void fail(struct redis *redis, struct store_call *call)
 {
 	static const char *const keys[] = {
-		"data",  "_meta",   "processing", "delayed", "_dead",
-		"_uniq", "_errors", "_ctl",       "_wake",
+		"data",  "_meta",     "processing", "delayed",
+		"_dead", "_uniq",     "_errors",    "_ctl",
+		"_wake", "_progress", "_events",
 	};
 	const struct store_fail *request = call->request;
 	struct redis_command *command = batch(redis, call, SCRIPT_fail, keys,
 					      COUNT(keys), request->count);
 
+	redis_number(command, redis->store->options.dead_count);
+	redis_number(command, redis->store->options.dead_ms);
 	for (size_t i = 0; i < request->count; i++) {
 		const struct store_failure *item = &request->items[i];
 
@@ -318,8 +334,8 @@ static void fail(struct redis *redis, struct store_call *call)
 static void release(struct redis *redis, struct store_call *call)
 {
 	static const char *const keys[] = {
-		"data",  "_meta",   "processing", "delayed",
-		"_uniq", "_errors", "_ctl",       "_wake",
+		"data",    "_meta", "processing", "delayed",   "_uniq",
+		"_errors", "_ctl",  "_wake",      "_progress", "_events",
 	};
 	const struct store_release *request = call->request;
 
@@ -330,8 +346,9 @@ static void release(struct redis *redis, struct store_call *call)
 
 static void cancel(struct redis *redis, struct store_call *call)
 {
-	static const char *const keys[] = { "data", "_meta", "delayed", "_uniq",
-					    "_errors" };
+	static const char *const keys[] = { "data",   "_meta",   "delayed",
+					    "_uniq",  "_errors", "_progress",
+					    "_events" };
 	const struct store_cancel *request = call->request;
 
 	write_ids(batch(redis, call, SCRIPT_cancel, keys, COUNT(keys),
@@ -342,7 +359,7 @@ static void cancel(struct redis *redis, struct store_call *call)
 static void retry_dead(struct redis *redis, struct store_call *call)
 {
 	static const char *const keys[] = { "_meta", "delayed", "_dead",
-					    "_wake" };
+					    "_wake", "_events" };
 	const struct store_retry_dead *request = call->request;
 
 	write_ids(batch(redis, call, SCRIPT_retry_dead, keys, COUNT(keys),
@@ -352,9 +369,9 @@ static void retry_dead(struct redis *redis, struct store_call *call)
 
 static void remove_tasks(struct redis *redis, struct store_call *call)
 {
-	static const char *const keys[] = { "data",  "_meta",   "delayed",
-					    "_dead", "_uniq",   "_errors",
-					    "_done", "_done_at" };
+	static const char *const keys[] = { "data",  "_meta",    "delayed",
+					    "_dead", "_uniq",    "_errors",
+					    "_done", "_done_at", "_progress" };
 	const struct store_remove *request = call->request;
 
 	write_ids(batch(redis, call, SCRIPT_remove, keys, COUNT(keys),
@@ -368,19 +385,13 @@ static void write_effect(struct redis_command *command,
 			 const struct store_effect *effect,
 			 struct redis_queues *queues, size_t *cache_key)
 {
-	static const char *const kinds[] = {
-		[STORE_EFFECT_CACHE_SAVE] = "s",
-		[STORE_EFFECT_CACHE_ADD] = "a",
-		[STORE_EFFECT_CACHE_DESTROY] = "d",
-	};
-
 	if (effect->kind == STORE_EFFECT_ENQUEUE) {
 		redis_text(command, "q");
 		redis_write_task(command, &effect->task,
 				 redis_queue_index(queues, effect->task.queue));
 		return;
 	}
-	redis_text(command, kinds[effect->kind]);
+	redis_text(command, redis_effect_kinds[effect->kind]);
 	redis_number(command, (*cache_key)++);
 	if (effect->kind == STORE_EFFECT_CACHE_ADD)
 		redis_integer(command, effect->delta);
@@ -425,37 +436,67 @@ static void write_cache_keys(struct redis_command *command,
 	}
 }
 
-static void complete(struct redis *redis, struct store_call *call)
+static void write_effects(struct redis_command *command,
+			  const struct store_completion *item,
+			  struct redis_queues *queues, size_t *key)
+{
+	redis_number(command, item->effect_count);
+	for (size_t i = 0; i < item->effect_count; i++)
+		write_effect(command, &item->effects[i], queues, key);
+}
+
+/* Tasks are made in the same step; the rest stands in the outbox. */
+static void write_staged(struct redis_command *command,
+			 const struct store_completion *item,
+			 struct redis_queues *queues, struct store_bytes entry)
+{
+	size_t count = entry.length > 0;
+
+	for (size_t i = 0; i < item->effect_count; i++)
+		count += item->effects[i].kind == STORE_EFFECT_ENQUEUE;
+	redis_number(command, count);
+	for (size_t i = 0; i < item->effect_count; i++)
+		if (item->effects[i].kind == STORE_EFFECT_ENQUEUE)
+			write_effect(command, &item->effects[i], queues, NULL);
+	if (entry.length == 0)
+		return;
+	redis_text(command, "o");
+	redis_bytes(command, entry);
+	for (int i = 0; i < 7; i++)
+		redis_bytes(command, nothing);
+}
+
+void redis_complete(struct redis *redis, struct store_call *call,
+		    struct redis_outbox *outbox, redis_reply_fn on_reply)
 {
 	static const char *const keys[] = {
-		"data",     "_meta",   "processing", "_done",
-		"_done_at", "_uniq",   "_errors",    "_ctl",
-		"_wake",    "delayed", "_queues",
+		"data",    "_meta",     "processing", "_done", "_done_at",
+		"_uniq",   "_errors",   "_ctl",       "_wake", "delayed",
+		"_queues", "_progress", "_events",
 	};
 	const struct store_complete *request = call->request;
 	const struct store_options *options = &redis->store->options;
 	struct redis_queues queues = { .count = 0 };
 	size_t cache_keys = scan_effects(request, &queues);
 	struct redis_command *command =
-		redis_command_new(redis, call, on_results);
+		redis_command_new(redis, call, on_reply);
 	size_t key = COUNT(keys) + redis_queue_keys(&queues) + 1;
 
-	command->detail = request->count;
-	if (cache_keys > 0 && redis->is_cluster) {
-		store_call_fail(
-			call, -EXDEV, "STORE_CROSS_SLOT",
-			"on a Redis Cluster the cache is not where the "
-			"tasks are: a completion cannot change it in the "
-			"same step (write to it from the task)");
-		redis_fail_later(redis, command);
-		return;
-	}
-	redis_script(command, SCRIPT_complete, key - 1 + cache_keys);
+	command->detail =
+		outbox != NULL ? (uint64_t)(uintptr_t)outbox : request->count;
+	redis_script(command, SCRIPT_complete,
+		     key - 1 + (outbox != NULL ? 2 : cache_keys));
 	write_keys(command, keys, COUNT(keys));
 	redis_write_queue_keys(command, &queues);
-	write_cache_keys(command, request);
+	if (outbox != NULL) {
+		redis_key_tasks(command, "_outbox");
+		redis_key_tasks(command, "_outbox_at");
+	} else {
+		write_cache_keys(command, request);
+	}
 	redis_number(command, options->done_count);
 	redis_number(command, options->done_ms);
+	redis_number(command, outbox != NULL);
 	redis_write_queues(command, &queues);
 	redis_number(command, request->count);
 	for (size_t i = 0; i < request->count; i++) {
@@ -464,19 +505,33 @@ static void complete(struct redis *redis, struct store_call *call)
 		redis_bytes(command, item->id);
 		redis_number(command, item->token);
 		redis_bytes(command, item->result);
-		redis_number(command, item->effect_count);
-		for (size_t j = 0; j < item->effect_count; j++)
-			write_effect(command, &item->effects[j], &queues, &key);
+		if (outbox == NULL)
+			write_effects(command, item, &queues, &key);
+		else
+			write_staged(command, item, &queues,
+				     redis_outbox_entry(outbox, i));
 	}
+	command->must_replicate = redis->wait_replicas > 0;
 	redis_send(redis, command);
 }
 
-/* ---- reap_owner: all leases are looked at, a bounded number at a time. That
- * is rare; a list for each owner would have to be kept with every claim. ----
- */
+static void complete(struct redis *redis, struct store_call *call)
+{
+	struct redis_queues queues = { .count = 0 };
+
+	if (redis->is_cluster && scan_effects(call->request, &queues) > 0)
+		redis_outbox_complete(redis, call);
+	else
+		redis_complete(redis, call, NULL, on_results);
+}
+
+/* ---- reap_owner: a bounded number at a time ---- */
+
+#define REAP_BEGIN (-1) /* what the owner has claimed; then where to go on */
+#define REAP_END   (-3)
 
 static void reap_some(struct redis *redis, struct store_call *call,
-		      uint64_t first);
+		      int64_t first);
 
 static void on_reaped(struct redis *redis, struct redis_command *command,
 		      const redisReply *reply)
@@ -492,36 +547,66 @@ static void on_reaped(struct redis *redis, struct redis_command *command,
 	call->answer.result = STORE_DONE;
 	call->answer.number.value +=
 		(uint64_t)redis_reply_integer(reply->element[0]);
-	if (next < 0 || call->is_answered) {
+	if (next == REAP_END || call->is_answered) {
 		redis_finish(command);
 		return;
 	}
 	redis_command_free(command);
-	reap_some(redis, call, (uint64_t)next);
+	reap_some(redis, call, next);
 }
 
 static void reap_some(struct redis *redis, struct store_call *call,
-		      uint64_t first)
+		      int64_t first)
 {
 	static const char *const keys[] = {
-		"data",  "_meta",   "processing", "delayed", "_dead",
-		"_uniq", "_errors", "_ctl",       "_wake",
+		"data",  "_meta",     "processing", "delayed",
+		"_dead", "_uniq",     "_errors",    "_ctl",
+		"_wake", "_progress", "_events",
 	};
 	const struct store_reap_owner *request = call->request;
 	struct redis_command *command =
 		redis_command_new(redis, call, on_reaped);
 
-	redis_script(command, SCRIPT_reap_owner, COUNT(keys));
+	redis_script(command, SCRIPT_reap_owner, COUNT(keys) + 1);
 	write_keys(command, keys, COUNT(keys));
+	redis_key_owned(command, request->owner);
 	redis_bytes(command, request->owner);
-	redis_number(command, first);
+	redis_integer(command, first);
 	redis_number(command, REAP_MAX);
+	redis_number(command, redis->store->options.dead_count);
+	redis_number(command, redis->store->options.dead_ms);
 	redis_send(redis, command);
 }
 
 static void reap_owner(struct redis *redis, struct store_call *call)
 {
-	reap_some(redis, call, 0);
+	reap_some(redis, call, REAP_BEGIN);
+}
+
+/* ---- progress ---- */
+
+static void on_result(struct redis *redis, struct redis_command *command,
+		      const redisReply *reply)
+{
+	(void)redis;
+	command->call->answer.result =
+		(enum store_result)redis_reply_integer(reply);
+	redis_finish(command);
+}
+
+static void progress(struct redis *redis, struct store_call *call)
+{
+	const struct store_progress *request = call->request;
+	struct redis_command *command =
+		redis_command_new(redis, call, on_result);
+
+	redis_script(command, SCRIPT_progress, 2);
+	redis_key_tasks(command, "_meta");
+	redis_key_tasks(command, "_progress");
+	redis_bytes(command, request->id);
+	redis_number(command, request->token);
+	redis_bytes(command, request->progress);
+	redis_send(redis, command);
 }
 
 typedef void (*submit_fn)(struct redis *redis, struct store_call *call);
@@ -539,6 +624,9 @@ void redis_submit_tasks(struct redis *redis, struct store_call *call)
 		[STORE_REAP_OWNER_CALL] = reap_owner,
 		[STORE_RETRY_DEAD_CALL] = retry_dead,
 		[STORE_REMOVE_CALL] = remove_tasks,
+		[STORE_PROGRESS_CALL] = progress,
+		[STORE_ADOPT_QUEUE_CALL] = redis_adopt_queue,
+		[STORE_AUDIT_CALL] = redis_audit,
 	};
 
 	operations[call->operation](redis, call);

@@ -16,6 +16,8 @@
 #define MAP_BYTES    ((uint64_t)64 << 30)
 #define DONE_COUNT   100000
 #define DONE_MS      ((uint64_t)24 * 3600 * 1000)
+#define DEAD_COUNT   10000
+#define DEAD_MS      ((uint64_t)90 * 24 * 3600 * 1000)
 #define ANSWER_BYTES 256 /* room for a small answer beside the request */
 
 static const struct store_ops *const back_ends[] = {
@@ -118,13 +120,42 @@ static void release_claimed(struct store_call *call)
 	call->store->ops->submit(call->store, release);
 }
 
+static void release_lock(struct store_call *call)
+{
+	const struct store_cache_lock *lock = call->request;
+	struct store_call *unlock =
+		store_call_new(call->store, STORE_CACHE_UNLOCK_CALL);
+	struct store_cache_unlock *request =
+		arena_take_zeroed(&unlock->arena, 1, sizeof(*request));
+
+	request->key =
+		arena_copy(&unlock->arena, lock->key.data, lock->key.length);
+	request->owner = arena_copy(&unlock->arena, lock->owner.data,
+				    lock->owner.length);
+	request->token = call->answer.lock.token;
+	unlock->request = request;
+	call->store->ops->submit(call->store, unlock);
+}
+
+/* Nobody took what was got for him. */
+static void give_back(struct store_call *call)
+{
+	const struct store_answer *given = &call->answer;
+
+	if (given->error != 0 || call->store->is_closing)
+		return;
+	if (call->operation == STORE_CLAIM_CALL && given->claim.count > 0)
+		release_claimed(call);
+	if (call->operation == STORE_CACHE_LOCK_CALL &&
+	    given->result == STORE_DONE && given->lock.is_new)
+		release_lock(call);
+}
+
 void store_call_finish(struct store_call *call)
 {
 	MUST(!list_is_linked(&call->back_link));
-	if (call->is_answered && call->operation == STORE_CLAIM_CALL &&
-	    call->answer.error == 0 && call->answer.claim.count > 0 &&
-	    !call->store->is_closing)
-		release_claimed(call);
+	if (call->is_answered)
+		give_back(call);
 	answer(call);
 	arena_fini(&call->arena);
 	free(call);
@@ -254,6 +285,9 @@ static void ask(struct store *store, enum store_operation operation,
 	call->request = store_request_copy(&call->arena, operation, request);
 	if (operation == STORE_WAIT_CALL)
 		timeout_ms += ((const struct store_wait *)request)->timeout_ms;
+	if (operation == STORE_CACHE_LOCK_CALL)
+		timeout_ms +=
+			((const struct store_cache_lock *)request)->wait_ms;
 	submit(store, call, timeout_ms, on_answer, owner);
 }
 
@@ -295,6 +329,28 @@ void store_forget(struct store *store, const void *owner)
 	}
 }
 
+const char *store_event_name(enum store_event_kind kind)
+{
+	static const char *const names[STORE_EVENT_KINDS] = {
+#define EVENT_NAME(NAME, name) [STORE_EVENT_##NAME] = #name,
+		STORE_EVENT_LIST(EVENT_NAME)
+#undef EVENT_NAME
+	};
+
+	return kind < STORE_EVENT_KINDS ? names[kind] : "unknown";
+}
+
+enum store_event_kind store_event_kind(struct store_bytes name)
+{
+	int kind = 0;
+
+	while (kind < STORE_EVENT_KINDS &&
+	       !store_bytes_equal(name, store_text(store_event_name(
+						(enum store_event_kind)kind))))
+		kind++;
+	return (enum store_event_kind)kind;
+}
+
 /* ---- life ---- */
 
 static void set_defaults(struct store_options *options)
@@ -312,6 +368,8 @@ static void set_defaults(struct store_options *options)
 	DEFAULT(value_bytes_max, MIB);
 	DEFAULT(done_count, DONE_COUNT);
 	DEFAULT(done_ms, DONE_MS);
+	DEFAULT(dead_count, DEAD_COUNT);
+	DEFAULT(dead_ms, DEAD_MS);
 #undef DEFAULT
 }
 
@@ -356,7 +414,7 @@ static void run_closing(struct loop_task *task)
 
 void store_close(struct store *store, store_closed_fn on_closed, void *owner)
 {
-	MUST(!store->is_closing);
+	MUST(!store->is_closing && store->bus == NULL);
 	store->is_closing = true;
 	store->on_closed = on_closed;
 	store->owner = owner;

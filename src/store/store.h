@@ -5,17 +5,24 @@
  *
  * Each operation is one atomic step, and answers exactly once, from the loop,
  * after the step is committed or has failed, and within its deadline. Past the
- * deadline (STORE_TIMEOUT) and after a lost connection (STORE_ANSWER_LOST) it
- * may have happened or not; enqueue, complete, cron_fire and stats_flush may be
- * repeated as they are.
+ * deadline (STORE_TIMEOUT), after a lost connection (STORE_ANSWER_LOST) and
+ * where the store was closed meanwhile (STORE_CLOSED) it may have happened or
+ * not, and with STORE_NOT_REPLICATED it has; after every other failure it has
+ * not. enqueue, complete, cron_fire and stats_flush may be repeated as they
+ * are.
+ *
+ * A store that is nearly full (80 % of Redis's maxmemory, 90 % of the map)
+ * takes no new tasks (STORE_NEARLY_FULL): the rest is for those it has.
  *
  * Operations of one turn of the loop are gathered: one transaction, one write
  * to the socket. They are applied in the order they were asked for within each
  * of two groups: tasks and cron; all others.
  *
- * Used by the loop's thread alone. One store an LMDB path in a process. What is
- * under way, and a connection to Redis, keeps loop_run() going. A process that
- * has a store open must not fork without an exec.
+ * A store is used by its loop's thread alone. A process may have several of one
+ * URL, on threads with a loop each; those of one LMDB path share what they have
+ * open, as the options of the first say (limits of a single call are each
+ * one's own). What is under way, and a connection to Redis, keeps loop_run()
+ * going. A process that has a store open must not fork without an exec.
  */
 #pragma once
 #include "loop/loop.h"
@@ -44,6 +51,17 @@ struct store_options {
 	uint32_t value_bytes_max;    /* of the cache; 0: 1 MiB */
 	uint64_t done_count;         /* completions that are remembered; */
 	uint64_t done_ms;            /* 0: 100,000, and a day */
+	uint64_t dead_count;         /* tasks that are kept though given up; */
+	uint64_t dead_ms;            /* 0: 10,000, and 90 days */
+	/* Redis: enqueue, complete and cron_fire are answered once that many
+	 * replicas have them, too; 0: at once. Where they have not after
+	 * wait_ms (0: 1000, or half of timeout_ms) the call fails though it was
+	 * made (STORE_NOT_REPLICATED). Redis does not promise that the replica
+	 * that takes over is one of those. */
+	uint32_t wait_replicas;
+	uint32_t wait_ms;
+	bool waits_for_none; /* Redis: whatever the URL says. For who asks for
+				nothing of that kind, and has little time */
 };
 
 typedef void (*store_answer_fn)(void *owner, const struct store_answer *answer);
@@ -81,11 +99,15 @@ void store_forget(struct store *store, const void *owner);
 	OP(REAP_OWNER, reap_owner)                                             \
 	OP(RETRY_DEAD, retry_dead)                                             \
 	OP(REMOVE, remove)                                                     \
+	OP(PROGRESS, progress)                                                 \
+	OP(ADOPT_QUEUE, adopt_queue)                                           \
+	OP(AUDIT, audit)                                                       \
 	OP(SHOW, show)                                                         \
 	OP(LIST, list)                                                         \
 	OP(COUNTS, counts)                                                     \
 	OP(PAUSE, pause)                                                       \
 	OP(LIMITS, limits)                                                     \
+	OP(EVENTS, events)                                                     \
 	OP(CRON_FIRE, cron_fire)                                               \
 	OP(WAIT, wait)                                                         \
 	OP(PEER_PING, peer_ping)                                               \
@@ -107,7 +129,10 @@ void store_forget(struct store *store, const void *owner);
 	OP(CACHE_LENGTH, cache_length)                                         \
 	OP(CACHE_ADD, cache_add)                                               \
 	OP(CACHE_LOCK, cache_lock)                                             \
-	OP(CACHE_UNLOCK, cache_unlock)
+	OP(CACHE_UNLOCK, cache_unlock)                                         \
+	OP(CACHE_EXPIRE, cache_expire)                                         \
+	OP(CACHE_EXPORT, cache_export)                                         \
+	OP(CACHE_IMPORT, cache_import)
 
 #define STORE_DECLARE(NAME, name)                                              \
 	void store_##name(struct store *store,                                 \
@@ -115,6 +140,8 @@ void store_forget(struct store *store, const void *owner);
 			  store_answer_fn on_answer, void *owner);
 STORE_OPERATIONS(STORE_DECLARE)
 #undef STORE_DECLARE
+
+const char *store_event_name(enum store_event_kind kind);
 
 /*
  * The cache's answer at once, where the back end has it at hand (LMDB):

@@ -36,6 +36,10 @@ struct store_call {
 	struct problem problem;
 };
 
+struct store_bus;
+struct store_bus_join;
+struct store_bus_ops;
+
 struct store_ops {
 	const char *name;
 	/* Fills store->back_end. */
@@ -49,6 +53,7 @@ struct store_ops {
 	enum store_result (*peek)(struct store *store,
 				  const struct store_cache_load *request,
 				  struct store_answer *answer);
+	const struct store_bus_ops *bus;
 };
 
 extern const struct store_ops lmdb_ops;
@@ -64,6 +69,7 @@ struct store {
 	char *prefix;
 	struct list calls; /* that somebody waits for, by deadline */
 	struct timer *timer;
+	struct store_bus *bus; /* NULL: this process has not joined */
 	bool is_closing;
 	struct loop_task closing;
 	store_closed_fn on_closed;
@@ -87,6 +93,9 @@ __attribute__((format(printf, 4, 5))) void
 store_call_fail(struct store_call *call, int code, const char *name,
 		const char *format, ...);
 void store_call_fail_as(struct store_call *call, const struct problem *problem);
+
+/* STORE_EVENT_KINDS: there is none of that name. */
+enum store_event_kind store_event_kind(struct store_bytes name);
 
 /* By the back end: it is closed, and holds nothing any more. */
 void store_closed(struct store *store);

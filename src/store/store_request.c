@@ -107,6 +107,11 @@ static const struct shape stat_shape = {
 	.fields = { FIELD(stat, name, NAME) },
 };
 
+static const struct shape value_shape = {
+	.size = sizeof(struct store_bytes),
+	.fields = { { "value", VALUE, 0 } },
+};
+
 #define SIZE(type) .size = sizeof(struct store_##type)
 
 static const struct shape shapes[STORE_READY_CALL] = {
@@ -140,6 +145,16 @@ static const struct shape shapes[STORE_READY_CALL] = {
 	[STORE_REMOVE_CALL] = { SIZE(remove),
 				.arrays = { ARRAY(remove, ids, count,
 						  &name_shape) } },
+	[STORE_PROGRESS_CALL] = { SIZE(progress),
+				  .fields = { FIELD(progress, id, NAME),
+					      FIELD(progress, progress,
+						    TEXT) } },
+	[STORE_ADOPT_QUEUE_CALL] = { SIZE(adopt_queue),
+				     .fields = { FIELD(adopt_queue, queue,
+						       QUEUE) } },
+	[STORE_AUDIT_CALL] = { SIZE(audit),
+			       .fields = { FIELD(audit, cursor, TEXT) } },
+	[STORE_EVENTS_CALL] = { SIZE(events) },
 	[STORE_SHOW_CALL] = { SIZE(show), .fields = { FIELD(show, id, NAME) } },
 	[STORE_LIST_CALL] = { SIZE(list),
 			      .fields = { FIELD(list, queue, QUEUE),
@@ -184,7 +199,7 @@ static const struct shape shapes[STORE_READY_CALL] = {
 						     NAME) } },
 	[STORE_STATS_FLUSH_CALL] = { SIZE(stats_flush),
 				     .fields = { FIELD(stats_flush, source,
-						       NAME) },
+						       OPTIONAL_NAME) },
 				     .arrays = { ARRAY(stats_flush, stats,
 						       count, &stat_shape) } },
 	[STORE_STATS_READ_CALL] = { SIZE(stats_read),
@@ -231,6 +246,23 @@ static const struct shape shapes[STORE_READY_CALL] = {
 				      .fields = { FIELD(cache_unlock, key, KEY),
 						  FIELD(cache_unlock, owner,
 							NAME) } },
+	[STORE_CACHE_EXPORT_CALL] = { SIZE(cache_export),
+				      .fields = { FIELD(cache_export, cursor,
+							TYPE) } },
+	[STORE_CACHE_IMPORT_CALL] = { SIZE(cache_import),
+				      .fields = { FIELD(cache_import, entry.key,
+							KEY),
+						  FIELD(cache_import,
+							entry.value, VALUE),
+						  FIELD(cache_import,
+							entry.type, TYPE) },
+				      .arrays = { ARRAY(cache_import,
+							entry.values,
+							entry.value_count,
+							&value_shape) } },
+	[STORE_CACHE_EXPIRE_CALL] = { SIZE(cache_expire),
+				      .fields = { FIELD(cache_expire, key,
+							KEY) } },
 };
 
 static const struct store_bytes *bytes_of(const void *request,
@@ -457,6 +489,11 @@ static int check_numbers(enum store_operation operation, const void *request,
 		if (heartbeat->lease_ms == 0)
 			return refuse_number(problem, "a lease lasts 0 ms");
 	}
+	if (operation == STORE_ADOPT_QUEUE_CALL &&
+	    ((const struct store_adopt_queue *)request)->queue.length == 0)
+		return problem_set(problem, -EINVAL, "STORE_NAME_INVALID",
+				   "the global queue is everybody's: it cannot "
+				   "be adopted");
 	if (operation == STORE_COMPLETE_CALL)
 		return check_effects(request, problem);
 	if (operation == STORE_WAIT_CALL)

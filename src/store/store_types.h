@@ -109,7 +109,10 @@ struct store_heartbeat {
 };
 
 /* Made in the same step as the completion they belong to: when that is
- * recorded, and never else. */
+ * recorded, and never else. Where the cache is elsewhere (LMDB, a Redis
+ * Cluster) they are made before the completion is answered, each once; if the
+ * process dies meanwhile, soon after, by another one (Cluster: by who claims
+ * some seconds later, and then perhaps after those of a later completion). */
 enum store_effect_kind {
 	STORE_EFFECT_ENQUEUE,
 	STORE_EFFECT_CACHE_SAVE,
@@ -182,6 +185,49 @@ struct store_remove {
 	size_t count;
 };
 
+/* DONE, LOST or CANCELLED. What a task says of itself while it runs stays until
+ * it says something else, is done, or is removed. */
+struct store_progress {
+	struct store_bytes id;
+	uint64_t token;
+	struct store_bytes progress; /* JSON; up to 4 KiB */
+};
+
+/* For a server's own queue whose server is gone. The first call marks it; once
+ * nobody has claimed from it for after_ms, a call moves all that waits in it,
+ * and those of it that are delayed, to the end of the global queue: DONE with
+ * how many. BUSY: that time is not over. A claim of the queue takes the mark
+ * away, and ends a move under way. */
+struct store_adopt_queue {
+	struct store_bytes queue;
+	uint64_t after_ms; /* 0: at once */
+};
+
+/* What a store holds of tasks, looked through for what does not fit together, a
+ * piece at a time. Meant for a store at rest: tasks that move meanwhile may be
+ * counted, but are not harmed. */
+#define STORE_DIFFERENCES(DIFFERENCE)                                          \
+	DIFFERENCE(LOST, lost)         /* waits, but nowhere */                \
+	DIFFERENCE(UNLEASED, unleased) /* active without a lease */            \
+	DIFFERENCE(STRAY, stray)       /* an id somewhere, its task not so */  \
+	DIFFERENCE(DAMAGED, damaged)   /* a record that cannot be run */       \
+	DIFFERENCE(UNIQUE, unique)     /* a unique key without a task */       \
+	DIFFERENCE(LEFT, left)         /* parts of a task that is gone */      \
+	DIFFERENCE(COUNT, count)       /* of what runs, or waits, is wrong */
+
+enum store_difference {
+#define STORE_DIFFERENCE_NUMBER(NAME, name) STORE_DIFFERENCE_##NAME,
+	STORE_DIFFERENCES(STORE_DIFFERENCE_NUMBER)
+#undef STORE_DIFFERENCE_NUMBER
+		STORE_DIFFERENCE_KINDS
+};
+
+/* `cursor` empty at first, then what the last answer said. */
+struct store_audit {
+	struct store_bytes cursor;
+	bool is_repairing;
+};
+
 enum store_task_state {
 	STORE_TASK_QUEUED,
 	STORE_TASK_DELAYED,
@@ -229,6 +275,35 @@ struct store_cron_fire {
 	uint64_t expected_ms;
 	uint64_t next_ms;
 	const struct store_task *task; /* NULL: only the time is set */
+};
+
+/* What is out of the ordinary, told in the same step as it happens. The oldest
+ * are dropped: some 10,000 are kept. `id` is a task's, or a queue's name. */
+#define STORE_EVENT_LIST(EVENT)                                                \
+	EVENT(EXPIRED, expired)     /* its lease ran out */                    \
+	EVENT(REAPED, reaped)       /* its owner is dead */                    \
+	EVENT(FAILED, failed)       /* runs again; detail: the error */        \
+	EVENT(DEAD, dead)           /* was its last attempt */                 \
+	EVENT(RELEASED, released)   /* its worker stops */                     \
+	EVENT(CANCELLED, cancelled) /* detail: waiting, running */             \
+	EVENT(RETRIED, retried)     /* by hand, from the dead */               \
+	EVENT(ADOPTED, adopted)     /* a queue; detail: how many tasks */      \
+	EVENT(ORPHAN, orphan)       /* an id without a record was dropped */   \
+	EVENT(PAUSED, paused)       /* a queue */                              \
+	EVENT(RESUMED, resumed)     /* a queue */                              \
+	EVENT(STALE, stale)         /* a completion came too late */           \
+	EVENT(REPAIRED, repaired)   /* by an audit; detail: what */
+
+enum store_event_kind {
+#define STORE_EVENT_NUMBER(NAME, name) STORE_EVENT_##NAME,
+	STORE_EVENT_LIST(STORE_EVENT_NUMBER)
+#undef STORE_EVENT_NUMBER
+		STORE_EVENT_KINDS /* and one that is not known */
+};
+
+struct store_events {
+	uint64_t after; /* a sequence; 0: from the oldest */
+	uint32_t limit; /* 0, or more than 1000: 1000 */
 };
 
 /* Until something may be had from one of the queues. */
@@ -289,12 +364,15 @@ struct store_name_free {
 struct store_stat {
 	struct store_bytes name;
 	int64_t value;
-	bool is_gauge; /* set, not added */
+	bool is_gauge;   /* set, not added */
+	bool is_removed; /* is no more; the value does not count */
 };
 
-/* Counted once for each source and growing sequence: trying again is safe. */
+/* Counted once for each source and growing sequence: trying again is safe. An
+ * empty source is counted each time: for what may be done twice. */
 struct store_stats_flush {
 	struct store_bytes source;
+	bool is_last; /* of this source, which is forgotten */
 	uint64_t sequence;
 	const struct store_stat *stats;
 	size_t count;
@@ -365,11 +443,13 @@ struct store_cache_add {
 };
 
 /* DONE with a token that grows with every lock of the key; BUSY with the time
- * that is left. An owner who has it already gets it prolonged. */
+ * that is left. An owner who has it already gets it prolonged. Those who wait
+ * get it in the order they came: whoever unlocks hands it on. */
 struct store_cache_lock {
 	struct store_bytes key;
 	struct store_bytes owner;
 	uint64_t ttl_ms;
+	uint32_t wait_ms; /* for the lock, before BUSY; 0: not at all */
 };
 
 /* DONE, or LOST: it is not, or no longer, this owner's. */
@@ -377,6 +457,46 @@ struct store_cache_unlock {
 	struct store_bytes key;
 	struct store_bytes owner;
 	uint64_t token; /* 0: any */
+};
+
+/* DONE or NOT_FOUND: a value, a counter or a list expires that much after now.
+ * Does not ask for its lock. */
+struct store_cache_expire {
+	struct store_bytes key;
+	uint64_t ttl_ms; /* 0: never */
+};
+
+enum store_entry_kind {
+	STORE_ENTRY_VALUE,
+	STORE_ENTRY_COUNTER, /* a value of decimal digits, without a type */
+	STORE_ENTRY_LIST,
+};
+
+/* What the cache holds under a key, to be taken elsewhere. Times are since
+ * 1970. A list comes in pieces of up to STORE_BATCH_MAX values. */
+struct store_cache_entry {
+	enum store_entry_kind kind;
+	struct store_bytes key;
+	struct store_bytes value;
+	struct store_bytes type;
+	const struct store_bytes *values; /* LIST */
+	size_t value_count;
+	bool is_continued;   /* LIST: goes on where the last piece ended */
+	uint64_t created_ms; /* 0: not known, as of lists on Redis */
+	uint64_t expires_ms; /* 0: never */
+};
+
+/* A page of all there is, as cache_keys. What is changed meanwhile may be among
+ * it or not; locks are not. */
+struct store_cache_export {
+	struct store_bytes cursor;
+	uint32_t limit;
+};
+
+/* In the place of what is there, with what is left of its time: DONE, or
+ * NOT_FOUND where nothing is left. Does not ask for its lock. */
+struct store_cache_import {
+	struct store_cache_entry entry;
 };
 
 /* ---- answers ---- */
@@ -398,6 +518,7 @@ struct store_task_info {
 	struct store_bytes unique;
 	struct store_bytes error;
 	struct store_bytes result;
+	struct store_bytes progress;
 	enum store_task_state state;
 	uint32_t priority;
 	uint32_t attempt;
@@ -418,11 +539,28 @@ struct store_queue_info {
 	bool is_paused;
 };
 
+struct store_event {
+	uint64_t sequence; /* grows */
+	uint64_t time_ms;  /* since 1970 */
+	enum store_event_kind kind;
+	struct store_bytes id;
+	struct store_bytes owner;  /* where there was one */
+	struct store_bytes detail; /* for people */
+};
+
 struct store_peer_info {
 	struct store_bytes id;
 	struct store_bytes nonce;
 	struct store_bytes record;
 	uint64_t silent_ms; /* since its last ping */
+};
+
+/* One that was removed. For a minute it is known how, so that everyone who
+ * looks learns it. */
+struct store_peer_gone {
+	struct store_bytes id;
+	struct store_bytes nonce;
+	bool has_left; /* by itself; else it was dead */
 };
 
 struct store_answer {
@@ -443,8 +581,8 @@ struct store_answer {
 			 * now; -1: nothing is known to come. */
 			int64_t next_ms;
 		} claim;
-		struct { /* reap_owner, cache_size, cache_clear, cache_length,
-			    push: the length */
+		struct { /* reap_owner, adopt_queue, cache_size, cache_clear,
+			    cache_length, push: the length */
 			uint64_t value;
 		} number;
 		struct { /* show, list */
@@ -461,12 +599,25 @@ struct store_answer {
 			uint64_t done;
 			uint64_t orphans; /* ids without a record, dropped */
 		} counts;
+		struct { /* of this piece */
+			uint64_t looked_at;
+			uint64_t found[STORE_DIFFERENCE_KINDS];
+			uint64_t repaired;
+			struct store_bytes cursor; /* empty: that was all */
+		} audit;
+		struct {
+			const struct store_event *list;
+			size_t count;
+			uint64_t last; /* there is, whether listed or not */
+		} events;
 		struct {
 			uint64_t at_ms;
 		} cron;
 		struct { /* peer_ping: who was found dead; peer_list: all */
 			const struct store_peer_info *list;
 			size_t count;
+			const struct store_peer_gone *gone; /* peer_list */
+			size_t gone_count;
 		} peers;
 		struct {
 			struct store_bytes name;
@@ -489,12 +640,18 @@ struct store_answer {
 			size_t count;
 			struct store_bytes cursor; /* empty: that was all */
 		} keys;
+		struct { /* cache_export */
+			const struct store_cache_entry *list;
+			size_t count;
+			struct store_bytes cursor; /* empty: that was all */
+		} entries;
 		struct {
 			int64_t value;
 		} counter;
 		struct {
 			uint64_t token;
 			uint64_t left_ms;
+			bool is_new; /* else this owner had it already */
 		} lock;
 	};
 };

@@ -10,6 +10,8 @@
 #define SENTINEL_PORT 26379
 #define DATABASE_MAX  65535
 #define PORT_MAX      65535
+#define REPLICAS_MAX  64
+#define WAIT_MS_MAX   60000
 
 /* A stretch of the text. */
 struct part {
@@ -234,6 +236,96 @@ static int read_hosts(struct part rest, struct store_url *url,
 	return read_database(rest, url, problem);
 }
 
+/* ---- what follows a '?' ---- */
+
+static int read_check(struct part value, struct store_url *url,
+		      struct problem *problem)
+{
+	static const struct {
+		const char *name;
+		enum tls_check check;
+	} checks[] = {
+		{ "yes", TLS_CHECK_ALL },
+		{ "ca", TLS_CHECK_SIGNER },
+		{ "no", TLS_CHECK_NOTHING },
+	};
+
+	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
+		if (value.length == strlen(checks[i].name) &&
+		    memcmp(value.at, checks[i].name, value.length) == 0) {
+			url->check = checks[i].check;
+			return 0;
+		}
+	return refuse(problem, "verify is none of yes, ca, no");
+}
+
+static int read_option(struct part name, struct part value,
+		       struct store_url *url, struct problem *problem)
+{
+	const struct {
+		const char *name;
+		bool is_known;
+		char **text;
+		unsigned *number;
+		unsigned max;
+	} options[] = {
+		{ "db", url->kind == STORE_URL_UNIX, NULL, &url->database,
+		  DATABASE_MAX },
+		{ "wait_replicas", true, NULL, &url->wait_replicas,
+		  REPLICAS_MAX },
+		{ "wait_ms", true, NULL, &url->wait_ms, WAIT_MS_MAX },
+		{ "ca", url->is_tls, &url->ca_path, NULL, 0 },
+		{ "cert", url->is_tls, &url->cert_path, NULL, 0 },
+		{ "key", url->is_tls, &url->key_path, NULL, 0 },
+		{ "verify", url->is_tls, NULL, NULL, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		if (name.length != strlen(options[i].name) ||
+		    memcmp(name.at, options[i].name, name.length) != 0)
+			continue;
+		if (!options[i].is_known)
+			return refuse(problem,
+				      "db follows a path alone, and ca, cert, "
+				      "key and verify need rediss");
+		if (options[i].number != NULL &&
+		    !read_number(value, options[i].max, options[i].number))
+			return refuse(problem, "a value after the ? is no "
+					       "number, or too large");
+		if (options[i].number != NULL)
+			return 0;
+		if (options[i].text == NULL)
+			return read_check(value, url, problem);
+		free(*options[i].text);
+		*options[i].text = value.length > 0 ? decode(value) : NULL;
+		return *options[i].text != NULL
+			       ? 0
+			       : refuse(problem,
+					"a path after the ? is missing, or has "
+					"a % that no two digits follow");
+	}
+	return refuse(problem, "after the ? may stand db, wait_replicas, "
+			       "wait_ms, ca, cert, key and verify");
+}
+
+static int read_query(struct part rest, struct store_url *url,
+		      struct problem *problem)
+{
+	bool has_more = true;
+	int error = 0;
+
+	while (error == 0 && has_more) {
+		struct part value = cut(&rest, '&', &has_more);
+		bool has_value;
+		struct part name = cut(&value, '=', &has_value);
+
+		error = has_value ? read_option(name, value, url, problem)
+				  : refuse(problem, "after the ? a value is "
+						    "missing");
+	}
+	return error;
+}
+
 static int read_path(struct part rest, struct store_url *url,
 		     struct problem *problem)
 {
@@ -249,17 +341,10 @@ static int read_path(struct part rest, struct store_url *url,
 			error = take_user(&path, url, problem);
 		}
 	}
+	if (error == 0 && has_query)
+		error = read_query(rest, url, problem);
 	if (error < 0)
 		return error;
-	if (has_query) {
-		if (rest.length < 3 || memcmp(rest.at, "db=", 3) != 0)
-			return refuse(problem, "only ?db=N may follow a path");
-		rest.at += 3;
-		rest.length -= 3;
-		error = read_database(rest, url, problem);
-		if (error < 0)
-			return error;
-	}
 	if (path.length == 0)
 		return refuse(problem, "the path is missing");
 	url->path = decode(path);
@@ -267,6 +352,19 @@ static int read_path(struct part rest, struct store_url *url,
 		return refuse(problem, "a % in the path is not followed by "
 				       "two digits");
 	return 0;
+}
+
+static int read_hosts_and_query(struct part rest, struct store_url *url,
+				struct problem *problem)
+{
+	bool has_query;
+	struct part query = rest;
+	struct part hosts = cut(&query, '?', &has_query);
+	int error = read_hosts(hosts, url, problem);
+
+	if (error < 0 || !has_query)
+		return error;
+	return read_query(query, url, problem);
 }
 
 static int read(const char *text, struct store_url *url,
@@ -283,7 +381,7 @@ static int read(const char *text, struct store_url *url,
 		url->is_tls = schemes[i].is_tls;
 		if (url->kind == STORE_URL_LMDB || url->kind == STORE_URL_UNIX)
 			return read_path(rest, url, problem);
-		return read_hosts(rest, url, problem);
+		return read_hosts_and_query(rest, url, problem);
 	}
 	return refuse(problem, "its scheme is unknown");
 }
@@ -311,6 +409,9 @@ void store_url_copy(struct store_url *to, const struct store_url *from)
 	to->user = copy_text(from->user);
 	to->password = copy_text(from->password);
 	to->master = copy_text(from->master);
+	to->ca_path = copy_text(from->ca_path);
+	to->cert_path = copy_text(from->cert_path);
+	to->key_path = copy_text(from->key_path);
 	for (size_t i = 0; i < from->host_count; i++)
 		to->hosts[i].name = copy_text(from->hosts[i].name);
 }
@@ -323,5 +424,8 @@ void store_url_fini(struct store_url *url)
 	free(url->user);
 	free(url->password);
 	free(url->master);
+	free(url->ca_path);
+	free(url->cert_path);
+	free(url->key_path);
 	*url = (struct store_url){ 0 };
 }

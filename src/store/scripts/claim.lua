@@ -1,18 +1,25 @@
--- include common enqueue_common
--- KEYS data, meta, processing, delayed, dead, uniq, fence, ctl, errors, then
--- queues. ARGV owner, want, lease, bound, which queue is first, queues,
--- each. Answers ms until something may be due (-1: nothing is known), tasks
--- due in queues that are not declared here (flat: id, queue, priority), and
--- the tasks: id, token, attempt, attempts at most, queue, envelope.
-local data, meta, processing, delayed, dead, uniq, fence, ctl, errors =
-	KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8],
-	KEYS[9]
+-- include common lease_common enqueue_common
+-- KEYS data, meta, processing, delayed, dead, uniq, fence, ctl, errors, progress,
+-- events, owned, then queues, then, on a Cluster, outbox and outbox_at. ARGV owner, want, lease, bound, which queue is
+-- first, dead ones to keep, for how long, queues, each. Answers ms until
+-- something may be due (-1: nothing is known), tasks due in queues that are not
+-- declared here (flat: id, queue, priority), what somebody left in the outbox
+-- (flat: id, what), and the tasks: id, token, attempt,
+-- attempts at most, queue, envelope.
+local data, meta, processing, delayed, uniq, fence, ctl, owned =
+	KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6], KEYS[7], KEYS[8], KEYS[12]
 local owner, want, lease, bound, start = ARGV[1], tonumber(ARGV[2]),
 	tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local count = tonumber(ARGV[6])
-local queues = read_queues(10, 7, count)
+local k = { data = data, meta = meta, processing = processing,
+	delayed = delayed, dead = KEYS[5], uniq = uniq, ctl = ctl,
+	errors = KEYS[9], progress = KEYS[10], events = KEYS[11],
+	keep = tonumber(ARGV[6]), age = tonumber(ARGV[7]) }
+local count = tonumber(ARGV[8])
+local queues, outbox = read_queues(13, 9, count)
 local now, us = clock()
+local lease_end = digits(now + lease)
 local next_ms = -1
+never_refused(processing)
 
 local function sooner(wait)
 	if next_ms < 0 or wait < next_ms then
@@ -24,7 +31,7 @@ end
 local fields = { 'clock', 'grace' }
 for i = 1, count do
 	local name = queues[i].name
-	for _, field in ipairs({ 'p:', 'm:', 's:', 'r:', 't:' }) do
+	for _, field in ipairs({ 'p:', 'm:', 's:', 'r:', 't:', 'a:' }) do
 		fields[#fields + 1] = field .. name
 	end
 end
@@ -37,17 +44,22 @@ elseif not last or now - last > lease / 8 then
 	redis.call('HSET', ctl, 'clock', now)
 end
 for i = 1, count do
-	local queue, c = queues[i], 3 + (i - 1) * 5
+	local queue, c = queues[i], 3 + (i - 1) * 6
 	queue.is_paused = control[c] == '1'
 	queue.most = tonumber(control[c + 1] or 0)
 	queue.rate = tonumber(control[c + 2] or 0)
 	queue.running = tonumber(control[c + 3] or 0)
 	queue.used = tonumber(control[c + 4] or 0)
+	-- Its server is back: it is not to be adopted.
+	if control[c + 5] then
+		redis.call('HDEL', ctl, 'a:' .. queue.name)
+	end
 end
 
 local function orphan(set, id)
 	redis.call('ZREM', set, id)
 	redis.call('HINCRBY', ctl, 'orphans', 1)
+	event(k.events, 'orphan', id, '', '')
 end
 
 -- Leases that ran out.
@@ -59,33 +71,14 @@ if now >= grace then
 		if not task or (task.state ~= 'a' and task.state ~= 'x') then
 			orphan(processing, id)
 		else
-			redis.call('ZREM', processing, id)
-			running(ctl, task.queue, -1)
 			if queues[task.queue] then
 				queues[task.queue].running =
 					queues[task.queue].running - 1
 			end
-			task.owner = ''
-			if task.state == 'x' then
-				free_unique(uniq, task, id)
-				redis.call('HDEL', data, id)
-				redis.call('HDEL', meta, id)
-				redis.call('HDEL', errors, id)
-			elseif task.attempt >= task.most then
-				task.state = 'd'
-				redis.call('HSET', meta, id, format(task))
-				redis.call('ZADD', dead, now, id)
-				redis.call('HSETNX', errors, id,
-					'its worker died, or lost its lease, ' ..
-					'in the last attempt')
-				free_unique(uniq, task, id)
-			else
-				task.state = 'q'
-				redis.call('HSET', meta, id, format(task))
-				redis.call('ZADD', delayed, 0, id)
-			end
+			hand_back(k, task, id, now, 'expired')
 		end
 	end
+	finish_hand_back(k)
 end
 
 -- What has become due. A score of 0 was handed back: to the front.
@@ -147,8 +140,51 @@ local function allowance(queue)
 	return math.max(allowed, 0)
 end
 
-local answer = { -1, strays }
-local records, leases = {}, {}
+-- What this owner has claimed stands in a list of its own, for reap_owner: the
+-- ids of a claim are one entry. What is done is not taken out of it at once,
+-- that would be a write for each completion: once there are many entries, the
+-- two oldest are looked at with each claim.
+local function own(taken)
+	redis.call('RPUSH', owned, table.concat(taken, '|'))
+	if redis.call('LLEN', owned) > 64 then
+		local mark = '|' .. owner .. '|'
+		for _, entry in ipairs(redis.call('LPOP', owned, 2)) do
+			local old, kept = {}, {}
+			for id in string.gmatch(entry, '[^|]+') do
+				old[#old + 1] = id
+			end
+			local found = fetch(meta, old)
+			for i, id in ipairs(old) do
+				if found[i] and string.find(found[i], mark, 1, true) then
+					kept[#kept + 1] = id
+				end
+			end
+			if #kept > 0 then
+				redis.call('RPUSH', owned, table.concat(kept, '|'))
+			end
+		end
+	end
+	redis.call('PEXPIRE', owned, 86400000)
+end
+
+-- Effects of completions whose worker died before it had made them.
+local left = {}
+if KEYS[outbox] then
+	for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[outbox + 1], '-inf',
+			now - 5000, 'LIMIT', 0, 8)) do
+		local what = redis.call('HGET', KEYS[outbox], id)
+		if what then
+			redis.call('ZADD', KEYS[outbox + 1], now, id)
+			left[#left + 1] = id
+			left[#left + 1] = what
+		else
+			redis.call('ZREM', KEYS[outbox + 1], id)
+		end
+	end
+end
+
+local answer = { -1, strays, left }
+local records, leases, started_ids = {}, {}, {}
 local taken = 0
 local token = tonumber(redis.call('GET', fence) or 0)
 
@@ -163,8 +199,9 @@ local function hand_out(queue, ids)
 		if attempt and not queue.seen[id] and envelopes[i] then
 			queue.seen[id] = true
 			token = math.max(token + 1, us)
-			local text = string.format('%.0f', token)
-			attempt = attempt + 1
+			local text = digits(token)
+			attempt = attempt == '0' and '1' or
+				string.format('%d', attempt + 1)
 			if string.sub(unique, 1, 1) == 's' then
 				free_unique(uniq, { unique = unique }, id)
 				unique = ''
@@ -173,7 +210,7 @@ local function hand_out(queue, ids)
 			records[n + 1] = id
 			records[n + 2] = 'a|' .. text .. '|' .. attempt .. '|' ..
 				most .. '|' .. rest .. owner .. '|' .. unique
-			leases[n + 1] = now + lease
+			leases[n + 1] = lease_end
 			leases[n + 2] = id
 			n = #answer
 			answer[n + 1] = id
@@ -182,9 +219,11 @@ local function hand_out(queue, ids)
 			answer[n + 4] = most
 			answer[n + 5] = queue.name
 			answer[n + 6] = envelopes[i]
+			started_ids[#started_ids + 1] = id
 			started = started + 1
 		elseif found[i] and not parse(found[i]) then
 			redis.call('HINCRBY', ctl, 'orphans', 1)
+			event(k.events, 'orphan', id, '', '')
 		end
 	end
 	return started
@@ -229,6 +268,7 @@ if taken > 0 then
 	redis.call('SET', fence, string.format('%.0f', token))
 	many('HSET', meta, records)
 	many('ZADD', processing, leases)
+	own(started_ids)
 end
 
 local first = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')

@@ -7,6 +7,13 @@ local function clock()
 		time[1] * 1000000 + time[2]
 end
 
+-- A whole number of a million or more as text: many of them are made, and with
+-- '%.0f', or where Redis does it, each takes several times as long.
+local function digits(number)
+	local high = math.floor(number / 1000000)
+	return string.format('%d%06d', high, number - high * 1000000)
+end
+
 -- A record is state|token|attempt|attempts at most|priority|queue|owner|unique
 -- key with its scope (d, s) in front; or nil.
 local function parse(record)
@@ -60,6 +67,13 @@ local function wake(key)
 	end
 end
 
+-- Out of memory, a script is refused with its first write that may need some,
+-- and let go on after one that does not. What has to go on begins with this:
+-- no id is empty.
+local function never_refused(key)
+	redis.call('ZREM', key, '')
+end
+
 local function free_unique(key, task, id)
 	if task.unique ~= '' then
 		local name = string.sub(task.unique, 2)
@@ -67,6 +81,12 @@ local function free_unique(key, task, id)
 			redis.call('HDEL', key, name)
 		end
 	end
+end
+
+-- What is out of the ordinary. The names are those of store_types.h.
+local function event(key, kind, id, owner, detail)
+	redis.call('XADD', key, 'MAXLEN', '~', '10000', '*', 'kind', kind, 'id', id,
+		'owner', owner, 'detail', detail)
 end
 
 local function running(key, queue, change)

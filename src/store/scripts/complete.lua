@@ -1,22 +1,25 @@
--- include common enqueue_common
+-- include common enqueue_common effect_common
 -- KEYS data, meta, processing, done, done_at, uniq, errors, ctl, wake,
--- delayed, queues, then queues, then keys of the cache. ARGV keep how many, for
--- how long, queues, each, tasks, then of each: id, token, result, effects;
--- then of each effect: kind and eight more.
+-- delayed, queues, progress, events, then queues, then keys of the cache, or
+-- outbox and outbox_at. ARGV keep how many, for how long, whether there is an
+-- outbox, queues, each, tasks, then of each: id, token, result, effects; then of
+-- each effect: kind and eight more.
 local data, meta, processing, done, done_at, uniq, errors, ctl =
 	KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local keys = { data = data, meta = meta, delayed = KEYS[10], done = done,
 	uniq = uniq }
 local now = clock()
-local count = tonumber(ARGV[3])
-local queues, _, at = read_queues(12, 4, count)
+never_refused(KEYS[3])
+local now_text = digits(now)
+local count = tonumber(ARGV[4])
+local queues, _, at = read_queues(14, 5, count)
 local tasks = tonumber(ARGV[at])
 at = at + 1
 if count > 0 then
 	register(queues, count, KEYS[11])
 end
 
-local function run_effect(a)
+local function run_effect(a, id)
 	local kind = ARGV[a]
 	if kind == 'q' then
 		local queue = queues[tonumber(ARGV[a + 3]) + 1]
@@ -28,27 +31,13 @@ local function run_effect(a)
 			false)
 		return
 	end
-	local key, ttl = KEYS[tonumber(ARGV[a + 1])], tonumber(ARGV[a + 4])
-	if kind == 's' then
-		redis.call('UNLINK', key)
-		redis.call('HSET', key, 'v', ARGV[a + 2], 'c', now, 't',
-			ARGV[a + 3])
-	elseif kind == 'a' then
-		local is_new = redis.call('EXISTS', key) == 0
-		-- To what is no number nothing can be added.
-		if type(redis.pcall('HINCRBY', key, 'v', ARGV[a + 2])) == 'table'
-				or not is_new then
-			return
-		end
-		redis.call('HSET', key, 'c', now)
-	else
-		redis.call('UNLINK', key)
+	if kind == 'o' then
+		redis.call('HSET', KEYS[#KEYS - 1], id, ARGV[a + 1])
+		redis.call('ZADD', KEYS[#KEYS], now, id)
 		return
 	end
-	if ttl > 0 then
-		redis.call('HSET', key, 'x', now + ttl)
-		redis.call('PEXPIREAT', key, now + ttl)
-	end
+	change_cache(KEYS[tonumber(ARGV[a + 1])], kind, ARGV[a + 2], ARGV[a + 3],
+		tonumber(ARGV[a + 4]), now)
 end
 
 local ids, places = {}, {}
@@ -79,8 +68,9 @@ for i, id in ipairs(ids) do
 		else
 			results[i] = 1
 			records[#records + 1] = id
-			records[#records + 1] = token .. '|' .. ARGV[places[i] + 2]
-			times[#times + 1] = now
+			records[#records + 1] = token .. '|' .. attempt .. '|' ..
+				ARGV[places[i] + 2]
+			times[#times + 1] = now_text
 			times[#times + 1] = id
 		end
 	else
@@ -88,10 +78,14 @@ for i, id in ipairs(ids) do
 		local record = done_before[i] or ''
 		local same = string.sub(record, 1, #token + 1) == token .. '|'
 		results[i] = (same or seen[id]) and 2 or 6
+		if results[i] == 6 then
+			event(KEYS[13], 'stale', id, '', 'token=' .. token)
+		end
 	end
 end
 many('HDEL', data, gone)
 many('HDEL', meta, gone)
+many('HDEL', KEYS[12], gone)
 many('ZREM', processing, gone)
 many('HSET', done, records)
 many('ZADD', done_at, times)
@@ -105,7 +99,7 @@ end
 for i = 1, tasks do
 	if results[i] == 1 then
 		for j = 0, tonumber(ARGV[places[i] + 3]) - 1 do
-			run_effect(places[i] + 4 + j * 9)
+			run_effect(places[i] + 4 + j * 9, ids[i])
 		end
 	end
 end
@@ -128,5 +122,14 @@ if #times > 0 then
 	end
 	many('HDEL', done, old)
 	many('ZREM', done_at, old)
+end
+-- Of what was recorded before: is it in the outbox still?
+if ARGV[3] == '1' then
+	local left = {}
+	for i, id in ipairs(ids) do
+		left[i] = results[i] == 2 and
+			redis.call('HGET', KEYS[#KEYS - 1], id) or ''
+	end
+	results[#results + 1] = left
 end
 return results

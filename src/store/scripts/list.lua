@@ -1,7 +1,7 @@
 -- include common
--- KEYS data, meta, errors, done, done_at, delayed, processing, dead, then
--- lists. ARGV what (an id, or a state), offset, limit, id or owner. Answers now, then
--- id, record, envelope, error, completion and time of each.
+-- KEYS data, meta, errors, done, done_at, delayed, processing, dead, progress,
+-- then lists. ARGV what (an id, or a state), offset, limit, id or owner. Answers now, then
+-- id, record, envelope, error, completion, time and progress of each.
 local now = clock()
 local what, offset, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local ids = {}
@@ -13,7 +13,7 @@ end
 if what == 'id' then
 	ids = { ARGV[4] }
 elseif what == 'queued' then
-	for i = 9, #KEYS do
+	for i = 10, #KEYS do
 		local length = redis.call('LLEN', KEYS[i])
 		if offset < length and #ids < limit then
 			for _, id in ipairs(redis.call('LRANGE', KEYS[i], offset,
@@ -65,6 +65,7 @@ for _, id in ipairs(ids) do
 		answer[#answer + 1] = redis.call('HGET', KEYS[3], id) or ''
 		answer[#answer + 1] = completion or ''
 		answer[#answer + 1] = time or ''
+		answer[#answer + 1] = redis.call('HGET', KEYS[9], id) or ''
 	end
 end
 return answer

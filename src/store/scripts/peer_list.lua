@@ -1,7 +1,8 @@
 -- include common
--- KEYS peers, pings, nonces. Answers as peer_ping does.
+-- KEYS peers, pings, nonces, gone. Answers 1, a list of id, nonce, record and
+-- silence of each, and one of nonce and how it went of those that are gone.
 local now = clock()
-local answer = { 1 }
+local answer = {}
 local pings = redis.call('HGETALL', KEYS[2])
 for i = 1, #pings, 2 do
 	local id = pings[i]
@@ -10,4 +11,4 @@ for i = 1, #pings, 2 do
 	answer[#answer + 1] = redis.call('HGET', KEYS[1], id) or ''
 	answer[#answer + 1] = math.max(0, now - (tonumber(pings[i + 1]) or 0))
 end
-return answer
+return { 1, answer, redis.call('HGETALL', KEYS[4]) }

@@ -1,29 +1,29 @@
--- include common
--- KEYS data, meta, processing, delayed, uniq, errors, ctl, wake. ARGV
--- id and token of each.
+-- include common lease_common
+-- KEYS data, meta, processing, delayed, uniq, errors, ctl, wake, progress,
+-- events. ARGV id and token of each.
+local k = { data = KEYS[1], meta = KEYS[2], processing = KEYS[3],
+	delayed = KEYS[4], uniq = KEYS[5], errors = KEYS[6], ctl = KEYS[7],
+	progress = KEYS[9], events = KEYS[10] }
 local results = {}
+never_refused(KEYS[3])
 local is_due = false
 for i = 1, #ARGV, 2 do
 	local id, token = ARGV[i], ARGV[i + 1]
-	local task = parse(redis.call('HGET', KEYS[2], id))
+	local task = parse(redis.call('HGET', k.meta, id))
 	if not task or task.token ~= token or
 			(task.state ~= 'a' and task.state ~= 'x') then
 		results[#results + 1] = 6
 	else
-		redis.call('ZREM', KEYS[3], id)
-		running(KEYS[7], task.queue, -1)
-		task.owner = ''
+		take_lease(k, task, id)
+		event(k.events, 'released', id, task.owner, 'token=' .. token)
 		if task.state == 'x' then
-			free_unique(KEYS[5], task, id)
-			redis.call('HDEL', KEYS[1], id)
-			redis.call('HDEL', KEYS[2], id)
-			redis.call('HDEL', KEYS[6], id)
+			forget(k, task, id)
 			results[#results + 1] = 7
 		else
-			task.state = 'q'
+			task.state, task.owner = 'q', ''
 			task.attempt = math.max(0, task.attempt - 1)
-			redis.call('HSET', KEYS[2], id, format(task))
-			redis.call('ZADD', KEYS[4], 0, id)
+			redis.call('HSET', k.meta, id, format(task))
+			redis.call('ZADD', k.delayed, 0, id)
 			is_due = true
 			results[#results + 1] = 1
 		end

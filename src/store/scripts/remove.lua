@@ -1,18 +1,15 @@
--- include common
--- KEYS data, meta, delayed, dead, uniq, errors, done, done_at. ARGV ids.
+-- include common lease_common
+-- KEYS data, meta, delayed, dead, uniq, errors, done, done_at, progress. ARGV ids.
+local k = { data = KEYS[1], meta = KEYS[2], uniq = KEYS[5], errors = KEYS[6],
+	progress = KEYS[9] }
 local results = {}
 for i, id in ipairs(ARGV) do
-	local record = redis.call('HGET', KEYS[2], id)
+	local record = redis.call('HGET', k.meta, id)
 	local task = parse(record)
 	if task and (task.state == 'a' or task.state == 'x') then
 		results[i] = 10
 	elseif record then
-		if task then
-			free_unique(KEYS[5], task, id)
-		end
-		redis.call('HDEL', KEYS[1], id)
-		redis.call('HDEL', KEYS[2], id)
-		redis.call('HDEL', KEYS[6], id)
+		forget(k, task or { unique = '' }, id)
 		redis.call('ZREM', KEYS[3], id)
 		redis.call('ZREM', KEYS[4], id)
 		results[i] = 1

@@ -1,5 +1,5 @@
 -- include common
--- KEYS meta, delayed, dead, wake. ARGV ids.
+-- KEYS meta, delayed, dead, wake, events. ARGV ids.
 local now = clock()
 local results = {}
 for i, id in ipairs(ARGV) do
@@ -10,6 +10,7 @@ for i, id in ipairs(ARGV) do
 		task.attempt = 0
 		redis.call('HSET', KEYS[1], id, format(task))
 		redis.call('ZADD', KEYS[2], now, id)
+		event(KEYS[5], 'retried', id, '', '')
 		results[i] = 1
 		wake(KEYS[4])
 	else
