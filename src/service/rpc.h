@@ -1,0 +1,24 @@
+/*
+ * rpc - calls between the servers of a cluster, over the bus: what this node
+ * asks of others (rpc.c), what others ask of it (rpc_callee.c), and who holds
+ * a connection (rpc_connections.c).
+ *
+ * Applications see include/muster/rpc.h. On the bus, "do" is
+ *   {"id":ID,"method":NAME,"ttl":MS,"reply":BOOL[,"connectionId":ID],
+ *    "args":VALUE}
+ * and "doResponse", to the asking server alone,
+ *   {"id":ID,"ok":true,"value":VALUE}
+ *   {"id":ID,"ok":false,"error":WORD,"text":TEXT}
+ */
+#pragma once
+#include <muster/rpc.h>
+
+#include "service/node.h"
+
+extern const struct node_part rpc_part;
+
+/* The node has its bus from now on. */
+void rpc_attach(struct muster *muster);
+/* Answers that nobody waited for any more; calls that had come before. */
+void rpc_counts(const struct muster *muster, uint64_t *late,
+		uint64_t *repeated);

@@ -1,0 +1,99 @@
+/* What the files of rpc share. */
+#pragma once
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "base/fiber.h"
+#include "base/json_walk.h"
+#include "base/list.h"
+#include "service/bus.h"
+#include "service/rpc.h"
+
+#define RPC_BUCKETS 256
+
+/* Why a call has failed: the words of muster/rpc.h, from the one that says
+ * least to the one that says most. */
+#define RPC_ERRORS(ERROR)                                                      \
+	ERROR(NO_RESPONDERS, EHOSTUNREACH, "there is no such server")          \
+	ERROR(TIMEOUT, ETIMEDOUT, "nobody has answered in time")               \
+	ERROR(NO_SUCH_METHOD, ENOSYS, "the server has no such method")         \
+	ERROR(CONNECTION_GONE, ENOTCONN,                                       \
+	      "the server does not hold the connection")                       \
+	ERROR(PEER_DOWN, EHOSTDOWN, "the server died, or left, meanwhile")     \
+	ERROR(BUSY, EBUSY, "too many calls of the method wait there")          \
+	ERROR(CALLEE_ERROR, EREMOTEIO, "the method failed")
+
+enum rpc_error {
+	RPC_OK = 0,
+#define RPC_ENUM(NAME, code, text) RPC_##NAME,
+	RPC_ERRORS(RPC_ENUM)
+#undef RPC_ENUM
+		RPC_ERRORS_END
+};
+
+const char *rpc_error_name(enum rpc_error error);
+const char *rpc_error_text(enum rpc_error error);
+int rpc_error_code(enum rpc_error error); /* negative */
+/* RPC_CALLEE_ERROR where the word is none of ours. */
+enum rpc_error rpc_error_read(const char *word, size_t length);
+
+/* What a message's object is made of. */
+#define RPC_FIELDS(FIELD)                                                      \
+	FIELD(id, "id")                                                        \
+	FIELD(method, "method")                                                \
+	FIELD(ttl, "ttl")                                                      \
+	FIELD(reply, "reply")                                                  \
+	FIELD(connection, "connectionId")                                      \
+	FIELD(args, "args")                                                    \
+	FIELD(ok, "ok")                                                        \
+	FIELD(value, "value")                                                  \
+	FIELD(error, "error")                                                  \
+	FIELD(text, "text")
+
+struct rpc_body {
+#define RPC_MEMBER(NAME, name) struct json_value NAME; /* no text: absent */
+	RPC_FIELDS(RPC_MEMBER)
+#undef RPC_MEMBER
+};
+
+/* Goes through it once. false: it is no object. */
+bool rpc_read_body(struct envelope_text text, struct rpc_body *body);
+/* Is there such a member, of that kind? */
+bool rpc_is(struct json_value value, enum json_kind kind);
+
+struct rpc_callee;
+struct rpc_connections;
+
+struct rpc {
+	struct muster *muster;
+	/* In the numbers of calls: that of the node's first life, whatever
+	 * becomes of the node. */
+	char *nonce;
+	char *id;                         /* that answers go to */
+	struct list pending[RPC_BUCKETS]; /* calls by their number */
+	uint64_t calls;
+	uint64_t late; /* answers that nobody waited for any more */
+	struct bus_handler *on_do;
+	struct bus_handler *on_response;
+	struct rpc_callee *callee;
+	struct rpc_connections *connections;
+};
+
+/* ---- rpc_callee.c ---- */
+
+struct rpc_callee *rpc_callee_new(struct rpc *rpc);
+/* No call runs any more. */
+void rpc_callee_free(struct rpc_callee *callee);
+uint64_t rpc_callee_repeated(const struct rpc_callee *callee);
+/* Takes no call any more, and waits for those that it has. On a fiber. */
+void rpc_callee_drain(struct rpc_callee *callee);
+/* Calls that wait for their turn are answered PEER_DOWN. */
+void rpc_callee_stop(struct rpc_callee *callee);
+void rpc_callee_do(struct rpc_callee *callee,
+		   const struct bus_message *message);
+
+/* ---- rpc_connections.c ---- */
+
+bool rpc_holds(const struct rpc *rpc, const char *id, size_t length);
+/* The server that a connection's id names; NULL where it is no such id. */
+const char *rpc_server_of(const char *connection);
+void rpc_connections_free(struct rpc_connections *connections);
