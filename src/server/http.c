@@ -1,5 +1,6 @@
 #include "server/http.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -11,8 +12,6 @@
 #include "server/http_internal.h"
 
 #define MAGIC            0x68747470u
-#define LINGER_MS        2000
-#define SWEEP_MS_MAX     1000
 #define INPUT_BYTES_MAX  65536        /* behind a request with the handler */
 #define OUTPUT_BYTES_MAX 65536        /* gathered before it is written */
 #define QUEUED_BYTES_MAX (256 * 1024) /* for a slow client */
@@ -24,47 +23,123 @@ static const unsigned may_become[PHASES] = {
 		TO(PHASE_HEAD) | TO(PHASE_BLOCKED) | TO(PHASE_CLOSING),
 	[PHASE_HEAD] = TO(PHASE_BODY) | TO(PHASE_HANDLED) | TO(PHASE_CLOSING),
 	[PHASE_BODY] = TO(PHASE_HANDLED) | TO(PHASE_CLOSING),
-	[PHASE_HANDLED] = TO(PHASE_WAITING) | TO(PHASE_CLOSING),
+	[PHASE_HANDLED] =
+		TO(PHASE_WAITING) | TO(PHASE_TAKEN) | TO(PHASE_CLOSING),
+	[PHASE_TAKEN] = 0,
 	[PHASE_BLOCKED] = TO(PHASE_WAITING) | TO(PHASE_CLOSING),
 	[PHASE_CLOSING] = TO(PHASE_LINGERING),
 	[PHASE_LINGERING] = 0,
 };
 
-static void move(struct connection *connection, enum phase phase)
+void http_connection_move(struct connection *connection, enum phase phase)
 {
 	MUST((may_become[connection->phase] & TO(phase)) != 0);
 	connection->phase = (uint8_t)phase;
 	connection->since_ms = loop_now_ms(connection->server->loop);
 }
 
-/* Its end: the descriptor is the caller's again. */
-static void finish(struct connection *connection)
+/* Calls the application last. */
+static void tell_gone(struct muster_http *http, int error)
+{
+	struct http_flow *flow = http->flow;
+	muster_http_body_fn on_body = flow->on_body;
+	muster_http_gone_fn on_gone = flow->on_gone;
+
+	if (http->is_body_open && on_body != NULL) {
+		http->is_body_open = false;
+		flow->on_body = NULL;
+		on_body(http, NULL, 0, error, flow->body_arg);
+	} else if (on_gone != NULL && !http->has_told_end) {
+		http->has_told_end = true;
+		on_gone(http, error, flow->gone_arg);
+	}
+}
+
+/* The request is its handler's alone from now on. */
+static void detach(struct muster_http *http, int error)
+{
+	http->connection = NULL;
+	if (http->flow == NULL)
+		return;
+	loop_undefer(&http->flow->task);
+	tell_gone(http, error);
+}
+
+static void unlink_connection(struct connection *connection)
 {
 	struct http_server *server = connection->server;
-	http_closed_fn on_closed = connection->on_closed;
-	void *token = connection->token;
 
-	MUST(connection->magic == MAGIC && !connection->is_processing);
-	/* Closing would not do: other processes may hold the socket. Fails
-	 * where the client is gone. */
-	DISCARD(shutdown(stream_release(connection->stream), SHUT_RDWR));
-	if (connection->phase == PHASE_HANDLED)
-		connection->request->connection = NULL;
-	else if (connection->request != NULL)
-		http_request_give_back(server, connection->request);
 	loop_undefer(&connection->task);
 	list_remove(&connection->link);
 	if (--server->connection_count == 0)
 		timer_stop(server->sweep);
 	if (server->probed == connection)
 		server->probed = NULL;
+}
+
+void http_connection_finish(struct connection *connection)
+{
+	http_closed_fn on_closed = connection->on_closed;
+	void *token = connection->token;
+	struct muster_http *handled = NULL;
+	http_taken_fn on_taken = NULL;
+	void *taken_arg = connection->taken_arg;
+
+	MUST(connection->magic == MAGIC && !connection->is_processing);
+	/* Closing would not do: other processes may hold the socket. Fails
+	 * where the client is gone. */
+	DISCARD(shutdown(stream_release(connection->stream), SHUT_RDWR));
+	if (connection->phase == PHASE_HANDLED)
+		handled = connection->request;
+	else if (connection->request != NULL)
+		http_request_give_back(connection->server, connection->request);
+	if (connection->phase == PHASE_TAKEN)
+		on_taken = connection->on_taken;
+	unlink_connection(connection);
 	buffer_fini(&connection->input);
 	connection->magic = 0;
 	free(connection);
+	if (handled != NULL)
+		detach(handled, -ECONNRESET);
+	if (on_taken != NULL)
+		on_taken(NULL, taken_arg);
 	on_closed(token);
 }
 
+/* The stream, and what came on it, are another protocol's. */
+static void hand_over(struct connection *connection)
+{
+	struct http_taken taken = {
+		.stream = connection->stream,
+		.input = connection->input,
+		.has_ended = connection->has_ended,
+		.on_closed = connection->on_closed,
+		.token = connection->token,
+	};
+	http_taken_fn on_taken = connection->on_taken;
+	void *arg = connection->taken_arg;
+
+	stream_stop_reading(connection->stream);
+	unlink_connection(connection);
+	connection->magic = 0;
+	free(connection);
+	on_taken(&taken, arg);
+}
+
 /* ---- Output ---- */
+
+void http_connection_write(struct connection *connection,
+			   const struct iovec *parts, size_t count,
+			   const struct stream_piece *piece)
+{
+	/* What does not go at once is waited for by http_connection_settle().
+	 */
+	if (piece != NULL)
+		DISCARD(stream_write_piece(connection->stream, parts, count,
+					   piece));
+	else if (count > 0)
+		DISCARD(stream_write(connection->stream, parts, count));
+}
 
 void http_connection_flush(struct connection *connection, const void *extra,
 			   size_t extra_length)
@@ -82,11 +157,29 @@ void http_connection_flush(struct connection *connection, const void *extra,
 
 	if (parts[0].iov_len == 0)
 		return;
-	/* What does not go at once is waited for by settle(). */
-	DISCARD(stream_write(connection->stream, parts,
-			     extra_length > 0 ? 2 : 1));
+	http_connection_write(connection, parts, extra_length > 0 ? 2 : 1,
+			      NULL);
 	buffer_truncate(output, mark);
 	buffer_trim(output, 2 * OUTPUT_BYTES_MAX);
+}
+
+size_t http_output_begin(struct connection *connection)
+{
+	struct http_server *server = connection->server;
+	size_t mark = server->mark;
+
+	/* Another connection's replies may be gathering. */
+	if (!connection->is_processing)
+		server->mark = buffer_length(&server->output);
+	return mark;
+}
+
+void http_output_end(struct connection *connection, size_t mark)
+{
+	if (connection->is_processing)
+		return;
+	http_connection_flush(connection, NULL, 0);
+	connection->server->mark = mark;
 }
 
 static bool is_blocked(const struct connection *connection)
@@ -103,23 +196,46 @@ bool http_connection_has_more(const struct connection *connection)
 		buffer_length(&connection->input) > 0);
 }
 
-static void refuse(struct connection *connection, int status,
-		   const char *reason)
+void http_connection_refuse(struct connection *connection, int status,
+			    const char *reason)
 {
-	http_reply_refusal(connection, status, reason);
+	http_reply_refusal(connection, status, reason,
+			   connection->request->is_head);
+	if (connection->server->access_log != NULL)
+		http_log_request(connection->request, status,
+				 strlen(reason) + 1);
 	http_request_give_back(connection->server, connection->request);
 	connection->request = NULL;
 	connection->lingers = true;
-	move(connection, PHASE_CLOSING);
+	http_connection_move(connection, PHASE_CLOSING);
 }
 
-static void dispatch(struct connection *connection)
+void http_connection_abandon(struct connection *connection, int status,
+			     const char *reason, int error)
+{
+	struct muster_http *http = connection->request;
+	size_t mark = http_output_begin(connection);
+
+	if (!http->is_begun)
+		http_reply_refusal(connection, status, reason, http->is_head);
+	http_output_end(connection, mark);
+	if (connection->server->access_log != NULL)
+		http_log_request(http, http->is_begun ? http->status : status,
+				 http->is_begun ? http->flow->sent
+						: strlen(reason) + 1);
+	connection->request = NULL;
+	connection->lingers = true;
+	http_connection_move(connection, PHASE_CLOSING);
+	detach(http, error);
+}
+
+void http_connection_dispatch(struct connection *connection)
 {
 	struct http_server *server = connection->server;
 	struct muster_http *http = connection->request;
 
 	connection->requests++;
-	move(connection, PHASE_HANDLED);
+	http_connection_move(connection, PHASE_HANDLED);
 	server->handler(http, server->arg);
 	if (connection->phase == PHASE_HANDLED)
 		http_request_own(http);
@@ -128,6 +244,7 @@ static void dispatch(struct connection *connection)
 /* Whole bodies are used where they lie; returns how much was used. */
 static size_t take_message(struct connection *connection, size_t length)
 {
+	struct http_server *server = connection->server;
 	struct muster_http *http = connection->request;
 	const struct http1_head *head = &http->head;
 	size_t rest = length - head->length;
@@ -135,24 +252,22 @@ static size_t take_message(struct connection *connection, size_t length)
 	http->is_head = head->method.length == 4 &&
 			memcmp(http->text + head->method.start, "HEAD", 4) == 0;
 	if (head->form == HTTP1_AUTHORITY) {
-		refuse(connection, 501, "CONNECT is not supported");
+		http_connection_refuse(connection, 501,
+				       "CONNECT is not supported");
 		return length;
 	}
-	if (head->content_length > connection->server->limits.body_bytes) {
-		refuse(connection, 413, "the body is too large");
+	if (head->is_chunked || head->content_length > rest ||
+	    (server->on_head != NULL && head->content_length > 0))
+		return http_body_begin(connection, length);
+	if (head->content_length > server->limits.body_bytes) {
+		http_connection_refuse(connection, 413,
+				       "the body is too large");
 		return length;
 	}
-	if (!head->is_chunked && head->content_length <= rest) {
-		http->body_length = (size_t)head->content_length;
-		connection->unread = rest - http->body_length;
-		dispatch(connection); /* the request may be gone */
-		return length - connection->unread;
-	}
-	http_request_store_head(http);
-	move(connection, PHASE_BODY);
-	if (head->expects_continue && rest == 0)
-		http_reply_continue(connection);
-	return head->length;
+	http->body_length = (size_t)head->content_length;
+	connection->unread = rest - http->body_length;
+	http_connection_dispatch(connection); /* the request may be gone */
+	return length - connection->unread;
 }
 
 static size_t read_head(struct connection *connection, const char *bytes,
@@ -168,67 +283,13 @@ static size_t read_head(struct connection *connection, const char *bytes,
 	case HTTP1_DATA:
 		return 0;
 	case HTTP1_REFUSED:
-		refuse(connection, http->head.status, http->head.reason);
+		http_connection_refuse(connection, http->head.status,
+				       http->head.reason);
 		return length;
 	case HTTP1_DONE:
 		break;
 	}
 	return take_message(connection, length);
-}
-
-static void take_body(struct connection *connection, size_t unread)
-{
-	connection->unread = unread;
-	http_request_seal(connection->request);
-	dispatch(connection);
-}
-
-static size_t read_sized_body(struct connection *connection, const char *bytes,
-			      size_t length)
-{
-	struct muster_http *http = connection->request;
-	size_t left = (size_t)http->head.content_length - http->body_length;
-	size_t used = length < left ? length : left;
-
-	buffer_append(&http->storage, bytes, used);
-	http->body_length += used;
-	if (used == left)
-		take_body(connection, length - used);
-	return used;
-}
-
-static size_t read_chunked_body(struct connection *connection,
-				const char *bytes, size_t length)
-{
-	struct muster_http *http = connection->request;
-	size_t limit = connection->server->limits.body_bytes;
-	size_t used;
-	size_t data;
-	enum http1_answer answer =
-		http1_chunks_read(&http->chunks, bytes, length, &used, &data);
-
-	/* Judged by the size a chunk announces, before its data are here. */
-	if (answer != HTTP1_REFUSED &&
-	    (data > limit - http->body_length ||
-	     http->chunks.left > limit - http->body_length - data)) {
-		refuse(connection, 413, "the body is too large");
-		return length;
-	}
-	switch (answer) {
-	case HTTP1_DATA:
-		buffer_append(&http->storage, bytes + used - data, data);
-		http->body_length += data;
-		break;
-	case HTTP1_DONE:
-		take_body(connection, length - used);
-		break;
-	case HTTP1_REFUSED:
-		refuse(connection, http->chunks.status, http->chunks.reason);
-		return length;
-	case HTTP1_MORE:
-		break;
-	}
-	return used;
 }
 
 /* Returns how many bytes were used; 0: more are needed. */
@@ -240,15 +301,20 @@ static size_t read_some(struct connection *connection, const char *bytes,
 		connection->is_fresh = false;
 		connection->request = http_request_take(connection->server);
 		connection->request->connection = connection;
-		move(connection, PHASE_HEAD);
+		if (connection->server->access_log != NULL)
+			connection->request->began_ms =
+				loop_now_ms(connection->server->loop);
+		http_connection_move(connection, PHASE_HEAD);
 		return read_head(connection, bytes, length);
 	case PHASE_HEAD:
 		return read_head(connection, bytes, length);
 	case PHASE_BODY:
-		if (connection->request->head.is_chunked)
-			return read_chunked_body(connection, bytes, length);
-		return read_sized_body(connection, bytes, length);
+		return http_body_read(connection, bytes, length);
 	case PHASE_HANDLED:
+		if (http_body_flows(connection->request))
+			return http_body_read(connection, bytes, length);
+		break;
+	case PHASE_TAKEN:
 	case PHASE_BLOCKED:
 	case PHASE_CLOSING:
 	case PHASE_LINGERING:
@@ -274,7 +340,7 @@ static size_t process(struct connection *connection, const char *bytes,
 			http_connection_flush(connection, NULL, 0);
 		if (connection->phase == PHASE_WAITING &&
 		    is_blocked(connection))
-			move(connection, PHASE_BLOCKED);
+			http_connection_move(connection, PHASE_BLOCKED);
 	} while (some > 0 && used < length);
 	connection->unread = 0;
 	connection->is_processing = false;
@@ -284,13 +350,11 @@ static size_t process(struct connection *connection, const char *bytes,
 
 /* ---- What a connection waits for next ---- */
 
-/* Once for a connection that was kept: replies may leave in several writes, and
- * none of them should wait for the client to acknowledge the one before. */
-static void set_nodelay(struct connection *connection)
+void http_connection_set_nodelay(struct connection *connection)
 {
 	int on = 1;
 
-	if (connection->is_nodelay || connection->requests == 0)
+	if (connection->is_nodelay)
 		return;
 	connection->is_nodelay = true;
 	/* Fails for a unix socket, which does not need it. */
@@ -300,33 +364,50 @@ static void set_nodelay(struct connection *connection)
 
 static void linger(struct connection *connection)
 {
-	move(connection, PHASE_LINGERING);
+	http_connection_move(connection, PHASE_LINGERING);
 	buffer_fini(&connection->input);
 	stream_shutdown(connection->stream);
 	stream_start_reading(connection->stream);
 }
 
-/* To be called last, after whatever has happened to a connection. */
-static void settle(struct connection *connection)
+/* Will what is missing of the body that the handler reads never come? */
+static bool is_cut_short(const struct connection *connection)
+{
+	return connection->has_ended && http_body_flows(connection->request) &&
+	       buffer_length(&connection->input) == 0;
+}
+
+void http_connection_settle(struct connection *connection)
 {
 	switch ((enum phase)connection->phase) {
 	case PHASE_WAITING:
 	case PHASE_HEAD:
 	case PHASE_BODY:
 		if (!connection->has_ended) {
-			set_nodelay(connection);
+			/* Kept: replies may leave in several writes. */
+			if (connection->requests > 0)
+				http_connection_set_nodelay(connection);
 			stream_start_reading(connection->stream);
 			return;
 		}
 		/* There will be no more of it. */
-		move(connection, PHASE_CLOSING);
+		http_connection_move(connection, PHASE_CLOSING);
 		break;
-	case PHASE_HANDLED:
-		if (buffer_length(&connection->input) > INPUT_BYTES_MAX)
-			stream_stop_reading(connection->stream);
-		else
-			stream_start_reading(connection->stream);
+	case PHASE_TAKEN:
+		hand_over(connection);
 		return;
+	case PHASE_HANDLED:
+		if (!is_cut_short(connection)) {
+			if (buffer_length(&connection->input) > INPUT_BYTES_MAX)
+				stream_stop_reading(connection->stream);
+			else
+				stream_start_reading(connection->stream);
+			return;
+		}
+		http_connection_abandon(connection, 400,
+					"the body is not complete",
+					-ECONNRESET);
+		break;
 	case PHASE_BLOCKED:
 		stream_stop_reading(connection->stream);
 		return;
@@ -340,7 +421,15 @@ static void settle(struct connection *connection)
 	else if (connection->lingers && !connection->has_ended)
 		linger(connection);
 	else
-		finish(connection);
+		http_connection_finish(connection);
+}
+
+/* May what comes be worked on? */
+static bool takes_input(const struct connection *connection)
+{
+	return connection->phase < PHASE_HANDLED ||
+	       (connection->phase == PHASE_HANDLED &&
+		http_body_flows(connection->request));
 }
 
 /* Goes on with what was received before. */
@@ -354,7 +443,7 @@ static void resume(struct connection *connection)
 					      buffer_length(input)));
 		buffer_trim(input, 0);
 	}
-	settle(connection);
+	http_connection_settle(connection);
 }
 
 static void on_bytes(void *owner, const uint8_t *bytes, size_t length)
@@ -366,21 +455,33 @@ static void on_bytes(void *owner, const uint8_t *bytes, size_t length)
 	MUST(connection->magic == MAGIC);
 	if (connection->phase >= PHASE_CLOSING)
 		return;
-	if (connection->phase == PHASE_BODY)
+	if (connection->phase == PHASE_BODY ||
+	    connection->phase == PHASE_HANDLED)
 		connection->since_ms = loop_now_ms(connection->server->loop);
 	if (buffer_length(input) > 0) {
 		buffer_append(input, bytes, length);
-		if (connection->phase < PHASE_HANDLED) {
+		if (takes_input(connection)) {
 			resume(connection);
 			return;
 		}
 	} else {
-		if (connection->phase < PHASE_HANDLED)
+		if (takes_input(connection))
 			used = process(connection, (const char *)bytes, length);
 		if (connection->phase < PHASE_CLOSING)
 			buffer_append(input, bytes + used, length - used);
 	}
-	settle(connection);
+	http_connection_settle(connection);
+}
+
+/* A client that has left does the same as one that only sends no more. */
+static void end_handled(struct connection *connection)
+{
+	struct muster_http *http = connection->request;
+	bool is_body_open = http->is_body_open;
+
+	http_connection_settle(connection);
+	if (!is_body_open)
+		tell_gone(http, 0);
 }
 
 static void on_end(void *owner, int error)
@@ -390,9 +491,12 @@ static void on_end(void *owner, int error)
 	MUST(connection->magic == MAGIC);
 	connection->has_ended = true;
 	if (error < 0 || connection->phase == PHASE_LINGERING)
-		finish(connection);
+		http_connection_finish(connection);
+	else if (connection->phase == PHASE_HANDLED &&
+		 connection->request->flow != NULL)
+		end_handled(connection);
 	else
-		settle(connection);
+		http_connection_settle(connection);
 }
 
 static void on_written(void *owner)
@@ -400,11 +504,14 @@ static void on_written(void *owner)
 	struct connection *connection = owner;
 
 	MUST(connection->magic == MAGIC);
-	if (connection->phase == PHASE_BLOCKED) {
-		move(connection, PHASE_WAITING);
+	if (connection->phase == PHASE_HANDLED) {
+		if (connection->request->flow != NULL)
+			http_stream_drained(connection->request);
+	} else if (connection->phase == PHASE_BLOCKED) {
+		http_connection_move(connection, PHASE_WAITING);
 		resume(connection);
 	} else {
-		settle(connection);
+		http_connection_settle(connection);
 	}
 }
 
@@ -423,7 +530,7 @@ static void probe(struct connection *connection)
 	server->probed = connection;
 	stream_read_now(connection->stream);
 	if (server->probed == connection)
-		settle(connection);
+		http_connection_settle(connection);
 	server->probed = NULL;
 }
 
@@ -445,148 +552,53 @@ void http_connection_replied(struct connection *connection, bool is_last,
 
 	connection->request = NULL;
 	connection->lingers = lingers;
-	move(connection, is_last ? PHASE_CLOSING : PHASE_WAITING);
+	http_connection_move(connection,
+			     is_last ? PHASE_CLOSING : PHASE_WAITING);
 	if (connection->is_processing)
 		return;
 	if (connection->phase == PHASE_WAITING && is_blocked(connection))
-		move(connection, PHASE_BLOCKED);
+		http_connection_move(connection, PHASE_BLOCKED);
 	/* Not at once: the caller is in the middle of something. */
 	if (connection->phase == PHASE_WAITING &&
 	    buffer_length(&connection->input) > 0)
 		loop_defer(server->loop, &connection->task);
 	else
-		settle(connection);
+		http_connection_settle(connection);
 }
 
-/* ---- Time-outs ---- */
+/* ---- Other protocols ---- */
 
-/* A request may be on its way in at this moment. */
-static void close_idle(struct connection *connection)
+int http_take_over(struct muster_http *http, const char *protocol,
+		   http_taken_fn on_taken, void *arg)
 {
-	struct http_server *server = connection->server;
+	struct connection *connection = http->connection;
+	struct http_server *server;
 
-	server->probed = connection;
-	stream_read_now(connection->stream);
-	if (server->probed == connection &&
-	    connection->phase == PHASE_WAITING) {
-		connection->lingers = true;
-		move(connection, PHASE_CLOSING);
-		settle(connection);
-	}
-	server->probed = NULL;
-}
+	if (connection == NULL)
+		return -EPIPE;
+	server = connection->server;
+	if (!http->head.wants_upgrade || http->head.is_chunked ||
+	    http->head.content_length > 0 || http->is_begun ||
+	    connection->phase != PHASE_HANDLED)
+		return -EINVAL;
+	size_t mark = http_output_begin(connection);
 
-static void time_out(struct connection *connection)
-{
-	switch ((enum phase)connection->phase) {
-	case PHASE_WAITING:
-		close_idle(connection);
-		return;
-	case PHASE_HEAD:
-	case PHASE_BODY:
-		connection->server->mark =
-			buffer_length(&connection->server->output);
-		refuse(connection, 408, "the request took too long");
-		http_connection_flush(connection, NULL, 0);
-		settle(connection);
-		return;
-	case PHASE_BLOCKED:
-	case PHASE_CLOSING:
-	case PHASE_LINGERING:
-		finish(connection);
-		return;
-	case PHASE_HANDLED:
-		return;
-	}
-}
-
-static uint64_t deadline_ms(const struct connection *connection)
-{
-	const struct http_server *server = connection->server;
-	const struct muster_http_limits *limits = &server->limits;
-	uint64_t since_ms = connection->since_ms;
-
-	switch ((enum phase)connection->phase) {
-	case PHASE_WAITING:
-		if (server->is_draining)
-			return (since_ms > server->draining_since_ms
-					? since_ms
-					: server->draining_since_ms) +
-			       server->drain_idle_ms;
-		return since_ms + (connection->is_fresh ? limits->head_ms
-							: limits->idle_ms);
-	case PHASE_HEAD:
-		return since_ms + limits->head_ms;
-	case PHASE_BODY:
-		return since_ms + limits->body_ms;
-	case PHASE_BLOCKED:
-	case PHASE_CLOSING:
-		return since_ms + limits->idle_ms;
-	case PHASE_LINGERING:
-		return since_ms + LINGER_MS;
-	case PHASE_HANDLED:
-		break;
-	}
-	return UINT64_MAX;
-}
-
-static void notice_progress(struct connection *connection, uint64_t now_ms)
-{
-	size_t queued = stream_queued_bytes(connection->stream);
-
-	if (queued != connection->queued)
-		connection->since_ms = now_ms;
-	connection->queued = queued;
-}
-
-/* Looks at each connection, which costs little as it is seldom done, and
- * spares the requests all bookkeeping but a time stamp. */
-static void on_sweep(void *owner)
-{
-	struct http_server *server = owner;
-	uint64_t now_ms = loop_now_ms(server->loop);
-	struct list expired;
-	struct list *link;
-
-	/* Set aside first: one that is ended may end others. */
-	list_init(&expired);
-	LIST_EACH (&server->connections, each) {
-		struct connection *connection =
-			LIST_ENTRY(each, struct connection, link);
-
-		if (connection->phase == PHASE_BLOCKED ||
-		    connection->phase == PHASE_CLOSING)
-			notice_progress(connection, now_ms);
-		if (now_ms >= deadline_ms(connection)) {
-			list_remove(each);
-			list_add_last(&expired, each);
-		}
-	}
-	while ((link = list_first(&expired)) != NULL) {
-		list_remove(link);
-		list_add_last(&server->connections, link);
-		time_out(LIST_ENTRY(link, struct connection, link));
-	}
-}
-
-static uint64_t smaller(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static void start_sweep(struct http_server *server)
-{
-	const struct muster_http_limits *limits = &server->limits;
-	uint64_t shortest_ms = smaller(limits->idle_ms, LINGER_MS);
-
-	shortest_ms = smaller(shortest_ms, limits->head_ms);
-	shortest_ms = smaller(shortest_ms, limits->body_ms);
-	if (server->is_draining)
-		shortest_ms = smaller(shortest_ms, server->drain_idle_ms);
-
-	uint64_t every_ms = smaller(shortest_ms / 4 + 1, SWEEP_MS_MAX);
-
-	timer_start(server->sweep, every_ms, every_ms);
+	buffer_append_format(&server->output,
+			     "HTTP/1.1 101 Switching Protocols\r\n"
+			     "Connection: Upgrade\r\nUpgrade: %s\r\n",
+			     protocol);
+	buffer_append(&server->output, buffer_bytes(&http->fields),
+		      buffer_length(&http->fields));
+	buffer_append_text(&server->output, "\r\n");
+	http_output_end(connection, mark);
+	connection->on_taken = on_taken;
+	connection->taken_arg = arg;
+	connection->request = NULL;
+	http_request_give_back(server, http);
+	http_connection_move(connection, PHASE_TAKEN);
+	if (!connection->is_processing)
+		loop_defer(server->loop, &connection->task);
+	return 0;
 }
 
 /* ---- The server ---- */
@@ -619,6 +631,8 @@ struct http_server *http_server_new(struct loop *loop,
 
 	server->loop = loop;
 	server->handler = settings->handler;
+	server->on_head = settings->on_head;
+	server->refuse = settings->refuse;
 	server->arg = settings->arg;
 	server->limits = with_defaults(&settings->limits);
 	server->head_limits = (struct http1_limits){
@@ -627,10 +641,17 @@ struct http_server *http_server_new(struct loop *loop,
 		.headers = server->limits.headers,
 	};
 	server->drain_idle_ms = settings->drain_idle_ms;
+	server->gzip_bytes = settings->gzip_bytes;
+	server->trusts_forwarded = settings->trusts_forwarded;
+	server->access_log = settings->access_log;
+	if (settings->trusted_proxies != NULL)
+		DISCARD(network_list_read(&server->trusted,
+					  settings->trusted_proxies,
+					  &(struct problem){ 0 }));
 	if (name != NULL && http1_is_value(name, strlen(name)))
 		server->server_header = mem_format("Server: %s\r\n", name);
 	list_init(&server->connections);
-	server->sweep = timer_open(loop, on_sweep, server, false);
+	server->sweep = timer_open(loop, http_sweep, server, false);
 	return server;
 }
 
@@ -641,8 +662,11 @@ void http_server_free(struct http_server *server)
 	if (server == NULL)
 		return;
 	while ((link = list_first(&server->connections)) != NULL)
-		finish(LIST_ENTRY(link, struct connection, link));
+		http_connection_finish(
+			LIST_ENTRY(link, struct connection, link));
 	timer_close(server->sweep);
+	access_log_close(server->access_log);
+	network_list_fini(&server->trusted);
 	http_request_free(server->spare);
 	buffer_fini(&server->output);
 	buffer_fini(&server->common);
@@ -667,7 +691,7 @@ static struct connection *connection_new(struct http_server *server,
 	connection->token = token;
 	list_add_last(&server->connections, &connection->link);
 	if (server->connection_count++ == 0)
-		start_sweep(server);
+		http_sweep_start(server);
 	return connection;
 }
 
@@ -693,7 +717,7 @@ void http_server_drain(struct http_server *server)
 	server->is_draining = true;
 	server->draining_since_ms = loop_now_ms(server->loop);
 	if (server->connection_count > 0)
-		start_sweep(server);
+		http_sweep_start(server);
 }
 
 size_t http_server_connections(const struct http_server *server)

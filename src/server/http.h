@@ -20,16 +20,31 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buffer.h"
 #include "loop/loop.h"
+#include "loop/stream.h"
+#include "server/access_log.h"
 
 struct http_server;
 
+/* Writes the body, JSON, that a request which is refused is answered with:
+ * `http` is all that is known of it. */
+typedef void (*http_refuse_fn)(struct muster_http *http, int status,
+			       const char *reason, struct buffer *body,
+			       void *arg);
+
 struct http_settings {
 	muster_http_fn handler;
+	muster_http_fn on_head; /* may be NULL */
 	void *arg;
 	struct muster_http_limits limits; /* 0: the default */
 	const char *server;               /* Server header; NULL: none */
 	uint32_t drain_idle_ms;
+	uint32_t gzip_bytes;
+	const char *trusted_proxies; /* what is no list trusts nobody */
+	bool trusts_forwarded;
+	struct access_log *access_log; /* the server closes it; NULL: none */
+	http_refuse_fn refuse;         /* NULL: a line of text */
 };
 
 typedef void (*http_closed_fn)(void *token);
@@ -58,3 +73,31 @@ void http_server_take_later(struct http_server *server, int descriptor,
 /* From now on replies close their connections; idle ones get drain_idle_ms. */
 void http_server_drain(struct http_server *server);
 size_t http_server_connections(const struct http_server *server);
+
+/* ---- For other protocols that begin as a request ---- */
+
+/* A connection that is HTTP's no more. */
+struct http_taken {
+	struct stream *stream; /* not reading; its events are to be set */
+	struct buffer input;   /* what came behind the request */
+	bool has_ended;        /* the client has sent its end */
+	/* Owed when it is over, with the stream released. */
+	http_closed_fn on_closed;
+	void *token;
+};
+
+typedef void (*http_taken_fn)(const struct http_taken *taken, void *arg);
+
+/*
+ * Takes the connection of a request with "Upgrade" over, instead of a reply:
+ * `http` is gone when this returns. 101 with that protocol and the headers that
+ * were set goes out; then, soon, on_taken(). Where the client leaves before
+ * that, on_taken() is called with a NULL.
+ *
+ * -EPIPE: the client has left; -EINVAL: the request did not ask for an upgrade,
+ * has a body, or was answered. `http` is then as it was.
+ */
+__attribute__((warn_unused_result)) int http_take_over(struct muster_http *http,
+						       const char *protocol,
+						       http_taken_fn on_taken,
+						       void *arg);

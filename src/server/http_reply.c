@@ -8,17 +8,14 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "server/http_internal.h"
+#include "wire/http_date.h"
 
 /* A body of more is not copied before it is sent. */
 #define COPIED_BODY_BYTES 8192
 
-struct text {
-	const char *bytes;
-	size_t length;
-};
-
 #define TEXT(literal)                                                          \
-	((struct text){ .bytes = (literal), .length = sizeof(literal) - 1 })
+	((struct http_text){ .bytes = (literal),                               \
+			     .length = sizeof(literal) - 1 })
 
 #define STATUSES(STATUS)                                                       \
 	STATUS(200, "OK")                                                      \
@@ -77,7 +74,7 @@ struct text {
 		return TEXT("HTTP/1.1 " #code " " name "\r\n");
 
 /* `room` serves for those that have no name. */
-static struct text status_line(int status, char room[16])
+static struct http_text status_line(int status, char room[16])
 {
 	switch (status) {
 		STATUSES(AS_CASE)
@@ -89,31 +86,26 @@ static struct text status_line(int status, char room[16])
 	room[10] = (char)('0' + status / 10 % 10);
 	room[11] = (char)('0' + status % 10);
 	memcpy(room + 12, " \r\n", 3);
-	return (struct text){ room, 15 };
+	return (struct http_text){ room, 15 };
 }
 
 /* ---- Headers of every reply ---- */
 
 static void make_common(struct http_server *server, time_t now)
 {
-	static const char days[] = "SunMonTueWedThuFriSat";
-	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-	struct tm utc;
+	char date[HTTP_DATE_BYTES];
 
-	gmtime_r(&now, &utc);
 	server->common_s = now;
+	http_date_write(date, now);
 	buffer_truncate(&server->common, 0);
-	/* Not strftime(), which speaks the user's language. */
-	buffer_append_format(&server->common,
-			     "Date: %.3s, %02d %.3s %d %02d:%02d:%02d GMT\r\n",
-			     days + 3 * utc.tm_wday, utc.tm_mday,
-			     months + 3 * utc.tm_mon, utc.tm_year + 1900,
-			     utc.tm_hour, utc.tm_min, utc.tm_sec);
+	buffer_append_text(&server->common, "Date: ");
+	buffer_append(&server->common, date, sizeof(date));
+	buffer_append_text(&server->common, "\r\n");
 	if (server->server_header != NULL)
 		buffer_append_text(&server->common, server->server_header);
 }
 
-static struct text common(struct http_server *server)
+static struct http_text common(struct http_server *server)
 {
 	uint64_t now_ms = loop_now_ms(server->loop);
 
@@ -128,31 +120,20 @@ static struct text common(struct http_server *server)
 			make_common(server, now.tv_sec);
 	}
 	MUST(buffer_length(&server->common) > 0);
-	return (struct text){ (const char *)buffer_bytes(&server->common),
-			      buffer_length(&server->common) };
+	return (struct http_text){ (const char *)buffer_bytes(&server->common),
+				   buffer_length(&server->common) };
 }
 
 /* ---- Putting a reply together ---- */
 
-struct reply {
-	int status;
-	struct text type;   /* NULL: no header */
-	struct text fields; /* complete lines */
-	const void *body;
-	size_t length;
-	bool has_content; /* may it have a body, and a length? */
-	bool sends_body;  /* not for HEAD */
-	bool says_close;
-	bool says_keep_alive;
-};
-
-static char *put(char *to, struct text text)
+static char *put(char *to, struct http_text text)
 {
-	memcpy(to, text.bytes, text.length);
+	if (text.bytes != NULL)
+		memcpy(to, text.bytes, text.length);
 	return to + text.length;
 }
 
-static char *put_number(char *to, size_t number)
+static char *put_number(char *to, uint64_t number)
 {
 	char digits[20];
 	size_t count = 0;
@@ -169,29 +150,30 @@ static char *put_number(char *to, size_t number)
 /* Room for all that is not counted one by one. */
 #define FIXED_BYTES 256
 
-static void put_reply(struct connection *connection, const struct reply *reply)
+static size_t room_for(const struct http_reply *reply, struct http_text always)
 {
-	struct http_server *server = connection->server;
-	struct text always = common(server);
-	bool is_copied =
-		reply->sends_body && reply->length <= COPIED_BODY_BYTES;
-	char room[16];
-	char *start = (char *)buffer_reserve(
-		&server->output,
-		FIXED_BYTES + always.length + reply->type.length +
-			reply->fields.length + (is_copied ? reply->length : 0));
-	char *to = put(start, status_line(reply->status, room));
+	return FIXED_BYTES + always.length + reply->type.length +
+	       reply->fields.length;
+}
 
+static inline char *put_head(char *to, const struct http_reply *reply,
+			     struct http_text always)
+{
+	char room[16];
+
+	to = put(to, status_line(reply->status, room));
 	to = put(to, always);
 	if (reply->type.bytes != NULL) {
 		to = put(to, TEXT("Content-Type: "));
 		to = put(to, reply->type);
 		to = put(to, TEXT("\r\n"));
 	}
-	if (reply->has_content) {
+	if (reply->has_length) {
 		to = put(to, TEXT("Content-Length: "));
 		to = put_number(to, reply->length);
 		to = put(to, TEXT("\r\n"));
+	} else if (reply->says_chunked) {
+		to = put(to, TEXT("Transfer-Encoding: chunked\r\n"));
 	}
 	if (reply->says_close)
 		to = put(to, TEXT("Connection: close\r\n"));
@@ -199,33 +181,68 @@ static void put_reply(struct connection *connection, const struct reply *reply)
 		to = put(to, TEXT("Connection: keep-alive\r\n"));
 	if (reply->fields.length > 0)
 		to = put(to, reply->fields);
-	to = put(to, TEXT("\r\n"));
-	if (is_copied && reply->length > 0)
-		to = put(to, (struct text){ reply->body, reply->length });
+	return put(to, TEXT("\r\n"));
+}
+
+void http_reply_head(struct http_server *server, const struct http_reply *reply,
+		     struct buffer *to)
+{
+	struct http_text always = common(server);
+	char *start = (char *)buffer_reserve(to, room_for(reply, always));
+
+	buffer_extend(to, (size_t)(put_head(start, reply, always) - start));
+}
+
+static void put_reply(struct connection *connection,
+		      const struct http_reply *reply)
+{
+	struct http_server *server = connection->server;
+	struct http_text always = common(server);
+	size_t length = (size_t)reply->length;
+	bool is_copied = reply->sends_body && length <= COPIED_BODY_BYTES;
+	char *start = (char *)buffer_reserve(&server->output,
+					     room_for(reply, always) +
+						     (is_copied ? length : 0));
+	char *to = put_head(start, reply, always);
+
+	if (is_copied && length > 0)
+		to = put(to, (struct http_text){ reply->body, length });
 	buffer_extend(&server->output, (size_t)(to - start));
 	if (reply->sends_body && !is_copied)
-		http_connection_flush(connection, reply->body, reply->length);
+		http_connection_flush(connection, reply->body, length);
+}
+
+static void put_refusal(struct connection *connection, int status,
+			const struct http_reply *reply)
+{
+	struct http_reply whole = *reply;
+
+	whole.status = status;
+	whole.has_length = true;
+	whole.says_close = true;
+	put_reply(connection, &whole);
 }
 
 void http_reply_refusal(struct connection *connection, int status,
-			const char *reason)
+			const char *reason, bool is_head)
 {
-	char body[128];
-	size_t length = strlen(reason);
+	struct http_server *server = connection->server;
+	struct buffer body = { 0 };
+	struct http_reply reply = { .type = TEXT("text/plain"),
+				    .sends_body = !is_head };
 
-	MUST(length < sizeof(body));
-	memcpy(body, reason, length);
-	body[length++] = '\n';
-	put_reply(connection,
-		  &(struct reply){
-			  .status = status,
-			  .type = TEXT("text/plain"),
-			  .body = body,
-			  .length = length,
-			  .has_content = true,
-			  .sends_body = !connection->request->is_head,
-			  .says_close = true,
-		  });
+	if (server->refuse != NULL) {
+		reply.type = TEXT("application/json");
+		server->refuse(connection->request, status, reason, &body,
+			       server->arg);
+	} else {
+		buffer_append_text(&body, reason);
+		buffer_append(&body, "\n", 1);
+	}
+	reply.body = buffer_bytes(&body);
+	reply.length = buffer_length(&body);
+	put_refusal(connection, status, &reply);
+	buffer_fini(&body);
 }
 
 void http_reply_continue(struct connection *connection)
@@ -265,51 +282,72 @@ static bool may_have_content(int status)
 	return status != 204 && status != 304;
 }
 
-static struct reply reply_of(const struct muster_http *http, int status,
-			     const char *type, const void *body, size_t length)
+bool http_reply_is_good(int status, const char *type)
 {
-	struct reply reply = {
+	return status >= 200 && status <= 599 &&
+	       (type == NULL || http1_is_value(type, strlen(type)));
+}
+
+struct http_reply http_reply_of(const struct muster_http *http, int status,
+				const char *type, const void *body,
+				uint64_t length)
+{
+	struct http_reply reply = {
 		.status = status,
 		.fields = { (const char *)buffer_bytes(&http->fields),
 			    buffer_length(&http->fields) },
 		.body = body,
 		.length = length,
-		.has_content = may_have_content(status),
+		.has_length = may_have_content(status),
 	};
 
 	if (type != NULL)
-		reply.type = (struct text){ type, strlen(type) };
+		reply.type = (struct http_text){ type, strlen(type) };
 	if (status == 205) /* RFC 9110, 15.3.6: has none, and says so */
 		reply.length = 0;
-	reply.sends_body = reply.has_content && !http->is_head;
+	reply.sends_body = reply.has_length && !http->is_head;
 	return reply;
 }
 
+bool http_reply_is_last(const struct muster_http *http)
+{
+	const struct connection *connection = http->connection;
+	const struct http_server *server = connection->server;
+
+	return !http->head.is_keep_alive || connection->has_ended ||
+	       http->is_deciding || (http->is_body_open && !http->owes_end) ||
+	       connection->requests >= server->limits.requests ||
+	       (server->is_draining && !http_connection_has_more(connection));
+}
+
 /* Puts the reply into the output and lets the connection go on. */
-static void reply_to(struct muster_http *http, struct reply *reply)
+static void reply_to(struct muster_http *http, struct http_reply *reply)
 {
 	struct connection *connection = http->connection;
 	struct http_server *server = connection->server;
-	bool has_more = http_connection_has_more(connection);
-	bool keeps = http->head.is_keep_alive;
-	bool is_last = !keeps || connection->has_ended ||
-		       connection->requests >= server->limits.requests ||
-		       (server->is_draining && !has_more);
-	size_t mark = server->mark;
+	bool lingers = http->head.is_keep_alive ||
+		       http_connection_has_more(connection);
+	bool is_last = http_reply_is_last(http);
+	size_t mark = http_output_begin(connection);
 
 	reply->says_close = is_last;
 	reply->says_keep_alive = http->head.minor_version == 0;
-	if (connection->is_processing) {
-		put_reply(connection, reply);
-	} else {
-		/* Another connection's replies may be gathering. */
-		server->mark = buffer_length(&server->output);
-		put_reply(connection, reply);
-		http_connection_flush(connection, NULL, 0);
-		server->mark = mark;
-	}
+	put_reply(connection, reply);
+	http_output_end(connection, mark);
+	if (server->access_log != NULL)
+		http_log_request(http, reply->status,
+				 reply->sends_body ? reply->length : 0);
 	http_request_give_back(server, http);
-	http_connection_replied(connection, is_last, keeps || has_more);
+	http_connection_replied(connection, is_last, lingers);
+}
+
+static void reply_packed(struct muster_http *http, struct http_reply *reply)
+{
+	struct buffer packed = { 0 };
+
+	http_pack_reply(http, reply, &packed);
+	reply_to(http, reply);
+	buffer_fini(&packed);
 }
 
 void muster_http_reply(struct muster_http *http, int status, const char *type,
@@ -319,15 +357,23 @@ void muster_http_reply(struct muster_http *http, int status, const char *type,
 		http_request_free(http);
 		return;
 	}
+	if (http->is_begun) {
+		muster_http_end(http);
+		return;
+	}
 	MUST(http->connection->request == http);
 
-	struct reply reply = reply_of(http, status, type, body, length);
+	struct http_reply reply =
+		http_reply_of(http, status, type, body, length);
 
 	/* The application's mistakes: nothing of it is sent. */
-	if (status < 200 || status > 599 || (body == NULL && length > 0) ||
-	    (type != NULL && !http1_is_value(type, reply.type.length)))
-		reply = reply_of(http, 500, NULL, NULL, 0);
-	reply_to(http, &reply);
+	if (!http_reply_is_good(status, type) || (body == NULL && length > 0))
+		reply = http_reply_of(http, 500, NULL, NULL, 0);
+	if (http->connection->server->gzip_bytes > 0 &&
+	    reply.length > http->connection->server->gzip_bytes)
+		reply_packed(http, &reply);
+	else
+		reply_to(http, &reply);
 }
 
 void muster_http_reply_format(struct muster_http *http, int status,

@@ -1,12 +1,10 @@
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "base/mem.h"
 #include "base/must.h"
 #include "server/http_internal.h"
+#include "wire/urlencoded.h"
 
 #define MAGIC               0x72657175u
 #define SPARE_STORAGE_BYTES 16384
@@ -28,6 +26,18 @@ struct muster_http *http_request_take(struct http_server *server)
 static void reset(struct muster_http *http)
 {
 	http->is_owned = http->is_head = http->knows_client = false;
+	http->is_deciding = http->owes_continue = http->is_limited = false;
+	http->is_apart = http->is_streamed = http->is_body_open = false;
+	http->is_body_paused = http->owes_end = http->is_begun = false;
+	http->is_chunked = http->is_last = http->is_full = false;
+	http->has_told_end = http->keeps_coding = false;
+	if (http->knows_cookies) {
+		http->knows_cookies = false;
+		buffer_truncate(&http->cookies, 0);
+		buffer_trim(&http->cookies, SPARE_STORAGE_BYTES);
+	}
+	if (http->flow != NULL)
+		http_flow_free(http);
 	http->connection = NULL;
 	http->text = NULL;
 	http->body_length = 0;
@@ -57,9 +67,12 @@ void http_request_free(struct muster_http *http)
 	if (http == NULL)
 		return;
 	MUST(http->magic == MAGIC);
+	if (http->flow != NULL)
+		http_flow_free(http);
 	http->magic = 0;
 	buffer_fini(&http->storage);
 	buffer_fini(&http->fields);
+	buffer_fini(&http->cookies);
 	free(http->parameters);
 	free(http);
 }
@@ -135,56 +148,29 @@ const char *muster_http_query(const struct muster_http *http)
 
 /* ---- Parameters ---- */
 
-static int hex(char digit)
+static char *put_decoded(char *to, const char *from, size_t length)
 {
-	if (digit >= '0' && digit <= '9')
-		return digit - '0';
-	if ((digit | 32) >= 'a' && (digit | 32) <= 'f')
-		return (digit | 32) - 'a' + 10;
-	return -1;
-}
-
-/* What is no escape, and a NUL, which would end the text, stay as sent. */
-static uint8_t *decode(uint8_t *to, const char *from, const char *end)
-{
-	for (; from < end; from++) {
-		int high = *from == '%' && end - from > 2 ? hex(from[1]) : -1;
-		int low = high >= 0 ? hex(from[2]) : -1;
-
-		if (low >= 0 && high + low > 0) {
-			*to++ = (uint8_t)(high << 4 | low);
-			from += 2;
-		} else {
-			*to++ = *from == '+' ? ' ' : (uint8_t)*from;
-		}
-	}
-	*to++ = 0;
-	return to;
+	to += urlencoded_decode(to, from, length);
+	*to = 0;
+	return to + 1;
 }
 
 static void decode_parameters(struct muster_http *http)
 {
-	const char *at = muster_http_query(http);
-	const char *end = at + http->head.query.length;
+	const char *query = muster_http_query(http);
+	size_t length = http->head.query.length;
+	struct urlencoded reader;
+	struct urlencoded_pair pair;
 	/* "a" alone, the worst case, gets two NULs for its "&". */
-	uint8_t *to = mem_alloc(2 * (size_t)(end - at) + 2);
+	char *to = mem_alloc(2 * length + 2);
 
-	http->parameters = (char *)to;
-	while (at < end) {
-		const char *stop = memchr(at, '&', (size_t)(end - at));
-
-		if (stop == NULL)
-			stop = end;
-		const char *equals = memchr(at, '=', (size_t)(stop - at));
-
-		if (stop > at) {
-			to = decode(to, at, equals != NULL ? equals : stop);
-			to = decode(to, equals != NULL ? equals + 1 : stop,
-				    stop);
-		}
-		at = stop + 1;
+	http->parameters = to;
+	urlencoded_init(&reader, query, length);
+	while (urlencoded_next(&reader, &pair)) {
+		to = put_decoded(to, pair.name, pair.name_length);
+		to = put_decoded(to, pair.value, pair.value_length);
 	}
-	http->parameters_length = (size_t)((char *)to - http->parameters);
+	http->parameters_length = (size_t)(to - http->parameters);
 }
 
 const char *muster_http_parameter(struct muster_http *http, const char *name)
@@ -203,6 +189,25 @@ const char *muster_http_parameter(struct muster_http *http, const char *name)
 		at = value + strlen(value) + 1;
 	}
 	return NULL;
+}
+
+bool muster_http_parameter_at(struct muster_http *http, size_t index,
+			      const char **name, const char **value)
+{
+	if (http->parameters == NULL)
+		decode_parameters(http);
+
+	const char *at = http->parameters;
+	const char *end = at + http->parameters_length;
+
+	for (; at < end; index--) {
+		*name = at;
+		*value = at + strlen(at) + 1;
+		if (index == 0)
+			return true;
+		at = *value + strlen(*value) + 1;
+	}
+	return false;
 }
 
 /* ---- Headers and body ---- */
@@ -226,41 +231,14 @@ const char *muster_http_header(const struct muster_http *http, const char *name)
 
 const void *muster_http_body(const struct muster_http *http, size_t *length)
 {
-	*length = http->body_length;
-	return owned(http)->text + http->head.length;
-}
+	const uint8_t *apart;
 
-/* ---- The client ---- */
-
-static void put_address(struct muster_http *http,
-			const struct sockaddr_storage *address)
-{
-	const void *bytes = NULL;
-
-	if (address->ss_family == AF_INET)
-		bytes = &((const struct sockaddr_in *)(const void *)address)
-				 ->sin_addr;
-	else if (address->ss_family == AF_INET6)
-		bytes = &((const struct sockaddr_in6 *)(const void *)address)
-				 ->sin6_addr;
-	if (bytes != NULL)
-		inet_ntop(address->ss_family, bytes, http->client,
-			  sizeof(http->client));
-}
-
-const char *muster_http_client(const struct muster_http *http)
-{
-	struct muster_http *own = owned(http);
-	struct sockaddr_storage address = { 0 };
-	socklen_t length = sizeof(address);
-
-	if (http->knows_client)
-		return http->client;
-	own->knows_client = true;
-	own->client[0] = 0;
-	if (http->connection != NULL &&
-	    getpeername(stream_descriptor(http->connection->stream),
-			(struct sockaddr *)(void *)&address, &length) == 0)
-		put_address(own, &address);
-	return http->client;
+	*length = http->is_streamed ? 0 : http->body_length;
+	if (!http->is_apart)
+		return owned(http)->text + http->head.length;
+	apart = buffer_bytes(&http->flow->body);
+	if (apart != NULL && !http->is_deciding)
+		return apart;
+	*length = 0;
+	return "";
 }

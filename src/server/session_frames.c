@@ -1,0 +1,324 @@
+/* session_frames - what a WebSocket client says: a JSON object a message. */
+#include <string.h>
+
+#include "base/json.h"
+#include "base/json_walk.h"
+#include "base/must.h"
+#include "base/uuid.h"
+#include "server/session_internal.h"
+
+#define DEPTH_MAX 64
+
+/* A message that is an object, taken apart. */
+struct frame {
+	struct session *session;
+	struct json_value whole;
+	struct json_value event; /* NULL: none */
+	struct json_value message;
+	char made[UUID_BYTES + 2]; /* in quotes, where it has no messageId */
+};
+
+static bool is_false(struct json_value value)
+{
+	switch (json_kind_of(value)) {
+	case JSON_NULL:
+		return true;
+	case JSON_BOOLEAN:
+		return !json_boolean_of(value);
+	case JSON_NUMBER:
+		return !(json_number_of(value) < 0) &&
+		       !(json_number_of(value) > 0);
+	case JSON_STRING:
+		return value.length == 2;
+	case JSON_ARRAY:
+	case JSON_OBJECT:
+		return false;
+	}
+	return false;
+}
+
+static void make_message(struct frame *frame)
+{
+	frame->made[0] = '"';
+	uuid_make(frame->made + 1);
+	frame->made[UUID_BYTES] = '"';
+	frame->message = (struct json_value){ frame->made, UUID_BYTES + 1 };
+}
+
+/* What is there twice counts the last time, as to clients in JavaScript. */
+static void find_parts(struct frame *frame)
+{
+	struct json_walk walk = json_walk(frame->whole);
+	struct json_value key, value;
+
+	while (json_walk_next(&walk, &key, &value))
+		if (json_string_is(key, "event", 5))
+			frame->event = value;
+		else if (json_string_is(key, "messageId", 9))
+			frame->message = value;
+	if (frame->message.text == NULL || is_false(frame->message))
+		make_message(frame);
+}
+
+static bool is_event(const struct frame *frame, const char *name)
+{
+	return frame->event.text != NULL &&
+	       json_kind_of(frame->event) == JSON_STRING &&
+	       json_string_is(frame->event, name, strlen(name));
+}
+
+/* ---- Answers ---- */
+
+static void write_pair(struct json_writer *writer, const char *name,
+		       const char *text)
+{
+	json_write_name(writer, name);
+	json_write_text(writer, text);
+}
+
+static void end_answer(const struct frame *frame, struct json_writer *writer)
+{
+	json_write_name(writer, "messageId");
+	json_write_raw(writer, frame->message.text, frame->message.length);
+	json_write_object_end(writer);
+	session_send_answer(frame->session);
+}
+
+static struct json_writer begin_answer(const struct frame *frame)
+{
+	struct json_writer writer = session_answer(frame->session);
+
+	json_write_object(&writer);
+	write_pair(&writer, "status", "OK");
+	write_pair(&writer, "context", "response");
+	json_write_name(&writer, "data");
+	return writer;
+}
+
+/* What was asked, without what says how: as clients know it. */
+static void write_rest(const struct frame *frame, struct json_writer *writer)
+{
+	struct json_walk walk = json_walk(frame->whole);
+	struct json_value key, value;
+
+	if (json_kind_of(frame->whole) != JSON_OBJECT) {
+		json_write_raw(writer, frame->whole.text, frame->whole.length);
+		return;
+	}
+	json_write_object(writer);
+	while (json_walk_next(&walk, &key, &value)) {
+		if (json_string_is(key, "event", 5) ||
+		    json_string_is(key, "messageId", 9) ||
+		    json_string_is(key, "room", 4))
+			continue;
+		json_write_raw(writer, key.text, key.length);
+		buffer_append(writer->buffer, ":", 1);
+		writer->follows = false;
+		json_write_raw(writer, value.text, value.length);
+	}
+	json_write_object_end(writer);
+}
+
+static void refuse(const struct frame *frame, const char *text)
+{
+	struct json_writer writer = session_answer(frame->session);
+
+	json_write_object(&writer);
+	write_pair(&writer, "status", text);
+	write_pair(&writer, "error", text);
+	write_pair(&writer, "context", "response");
+	json_write_name(&writer, "data");
+	write_rest(frame, &writer);
+	end_answer(frame, &writer);
+}
+
+static void refuse_verb(const struct frame *frame, const char *verb,
+			size_t length)
+{
+	struct buffer text = { 0 };
+
+	buffer_append_text(&text, "Error: verb not found or not allowed (");
+	buffer_append(&text, verb, length < 100 ? length : 100);
+	buffer_append(&text, ")", 2); /* and a NUL */
+	refuse(frame, (const char *)buffer_bytes(&text));
+	buffer_fini(&text);
+}
+
+void session_finish_frame(struct session_request *request,
+			  struct json_writer *writer)
+{
+	struct session *session = request->session;
+
+	write_pair(writer, "context", "response");
+	json_write_name(writer, "messageId");
+	json_write_raw(writer, request->message, request->message_length);
+	json_write_object_end(writer);
+	session->kind->send(session->connection, buffer_bytes(&request->output),
+			    buffer_length(&request->output));
+	session_request_done(request);
+}
+
+/* ---- Verbs ---- */
+
+static void fail_action(struct session_request *request, const char *text)
+{
+	struct json_writer writer = json_writer(&request->output);
+
+	json_write_object(&writer);
+	write_pair(&writer, "error", text);
+	session_finish_frame(request, &writer);
+}
+
+/* The message is gone before the action is done: its copy is not. */
+static void run_action(const struct frame *frame)
+{
+	struct session_request *request = session_request_take(frame->session);
+	struct arena *arena = &request->request.arena;
+	struct json_value params = { "{}", 2 };
+	size_t length = 0;
+
+	request->message =
+		arena_text(arena, frame->message.text, frame->message.length);
+	request->message_length = frame->message.length;
+	request->request.message = request->message;
+	if (json_kind_of(frame->message) == JSON_STRING) {
+		const char *text = json_string_of(
+			frame->message,
+			arena_take(arena, frame->message.length), &length);
+
+		request->request.message = arena_text(arena, text, length);
+	}
+	if (json_find(frame->whole, "params", &params) &&
+	    json_kind_of(params) != JSON_OBJECT)
+		params = (struct json_value){ "{}", 2 };
+	params.text = arena_text(arena, params.text, params.length);
+	const char *problem = session_read_params(request, params);
+
+	if (problem != NULL)
+		fail_action(request, problem);
+	else
+		session_run(request);
+}
+
+static void on_action(const struct frame *frame)
+{
+	run_action(frame);
+}
+
+static void on_file(const struct frame *frame)
+{
+	struct json_writer writer = session_answer(frame->session);
+
+	json_write_object(&writer);
+	write_pair(&writer, "error", "that file is not found");
+	json_write_name(&writer, "content");
+	json_write_null(&writer);
+	write_pair(&writer, "mime", "text/html");
+	json_write_name(&writer, "length");
+	json_write_integer(&writer, (int64_t)strlen("that file is not found"));
+	write_pair(&writer, "context", "response");
+	end_answer(frame, &writer);
+}
+
+static void on_details(const struct frame *frame)
+{
+	struct json_writer writer = begin_answer(frame);
+
+	session_write_details(frame->session, &writer);
+	end_answer(frame, &writer);
+}
+
+static void on_documentation(const struct frame *frame)
+{
+	struct json_writer writer = begin_answer(frame);
+
+	session_write_documentation(frame->session, &writer);
+	end_answer(frame, &writer);
+}
+
+static void on_room(const struct frame *frame)
+{
+	refuse(frame, "Error: room does not exist");
+}
+
+static void on_say(const struct frame *frame)
+{
+	struct json_value room;
+	struct buffer text = { 0 };
+	size_t length;
+
+	buffer_append_text(&text, "Error: connection not in this room (");
+	if (json_find(frame->whole, "room", &room) &&
+	    json_kind_of(room) == JSON_STRING && room.length < 256) {
+		char unescaped[256];
+		const char *name = json_string_of(room, unescaped, &length);
+
+		buffer_append(&text, name, length);
+	}
+	buffer_append(&text, ")", 2); /* and a NUL */
+	refuse(frame, (const char *)buffer_bytes(&text));
+	buffer_fini(&text);
+}
+
+static void on_quit(const struct frame *frame)
+{
+	frame->session->kind->quit(frame->session->connection, true);
+}
+
+static const struct verb {
+	const char *name;
+	void (*run)(const struct frame *frame);
+} verbs[] = {
+	{ "action", on_action },       { "file", on_file },
+	{ "detailsView", on_details }, { "documentation", on_documentation },
+	{ "roomAdd", on_room },        { "roomLeave", on_say },
+	{ "roomView", on_say },        { "say", on_say },
+	{ "quit", on_quit },           { "exit", on_quit },
+};
+
+static void run_verb(const struct frame *frame)
+{
+	char unescaped[256];
+	size_t length = 0;
+	const char *name = "undefined";
+
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+		if (is_event(frame, verbs[i].name)) {
+			verbs[i].run(frame);
+			return;
+		}
+	if (frame->event.text == NULL)
+		length = strlen(name);
+	else if (json_kind_of(frame->event) != JSON_STRING ||
+		 frame->event.length > sizeof(unescaped)) {
+		name = frame->event.text;
+		length = frame->event.length;
+	} else {
+		name = json_string_of(frame->event, unescaped, &length);
+	}
+	refuse_verb(frame, name, length);
+}
+
+void session_take_frame(struct session *session, const void *text,
+			size_t length)
+{
+	struct frame frame = { .session = session };
+
+	session->messages++;
+	enum json_answer answer = json_check(text, length, DEPTH_MAX);
+
+	if (answer == JSON_VALUE) {
+		frame.whole = json_value_of(text, length);
+		if (json_kind_of(frame.whole) == JSON_OBJECT)
+			find_parts(&frame);
+		else
+			make_message(&frame);
+		run_verb(&frame);
+		return;
+	}
+	frame.whole = (struct json_value){ "{}", 2 };
+	make_message(&frame);
+	refuse(&frame, answer == JSON_TOO_DEEP
+			       ? "Error: the message is nested too deep"
+			       : "Error: the message is not JSON");
+}

@@ -1,0 +1,262 @@
+#include "server/tcp.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/mem.h"
+#include "base/must.h"
+#include "server/socket.h"
+#include "wire/line.h"
+
+#define MAGIC      0x74637063
+#define LINE_BYTES 65536
+#define CLOSE_MS   2000
+
+struct tcp {
+	unsigned magic;
+	struct tcp_server *server;
+	struct socket socket;
+	struct session *session;
+	struct line_reader reader;
+	uint64_t ended_ms; /* when our end was sent */
+	bool is_ending;    /* nothing more is read of it */
+};
+
+struct tcp_server {
+	struct sockets sockets;
+	struct sessions *sessions;
+	struct tcp_limits limits;
+	bool is_draining;
+	uint64_t drain_until_ms;
+};
+
+static struct tcp *tcp_of(struct socket *socket)
+{
+	struct tcp *tcp = LIST_ENTRY(socket, struct tcp, socket);
+
+	MUST(tcp->magic == MAGIC);
+	return tcp;
+}
+
+/* ---- What the session asks of its connection ---- */
+
+static void send_line(void *connection, const void *text, size_t length)
+{
+	struct tcp *tcp = connection;
+
+	socket_write(&tcp->socket, text, length);
+	socket_write(&tcp->socket, "\r\n", 2);
+}
+
+static void end(struct tcp *tcp)
+{
+	if (tcp->is_ending)
+		return;
+	tcp->is_ending = true;
+	tcp->ended_ms = loop_now_ms(tcp->server->sockets.loop);
+	socket_end(&tcp->socket);
+}
+
+static void quit(void *connection, bool is_asked)
+{
+	static const char bye[] = "{\"status\":\"Bye!\",\"context\":\"api\"}";
+	struct tcp *tcp = connection;
+
+	(void)is_asked; /* it is the same goodbye */
+	if (tcp->is_ending)
+		return;
+	send_line(tcp, bye, sizeof(bye) - 1);
+	end(tcp);
+}
+
+static const struct session_kind kind = { MUSTER_TCP, send_line, quit };
+
+/* ---- What the socket tells ---- */
+
+static void tcp_free(struct tcp *tcp)
+{
+	session_leave(tcp->session);
+	line_reader_fini(&tcp->reader);
+	socket_close(&tcp->socket);
+	tcp->magic = 0;
+	free(tcp);
+}
+
+static size_t on_bytes(struct socket *socket, const uint8_t *bytes,
+		       size_t length)
+{
+	struct tcp *tcp = tcp_of(socket);
+	struct line line;
+	size_t left = length;
+
+	if (line_is_between(&tcp->reader) && line_is_interrupt(bytes, length))
+		quit(tcp, true);
+	while (!tcp->is_ending && !socket_is_full(socket)) {
+		int answer = line_read(&tcp->reader, &bytes, &left, &line);
+
+		if (answer == 0)
+			break;
+		if (answer < 0) {
+			session_refuse_line(tcp->session,
+					    tcp->reader.length_max);
+			end(tcp);
+		} else if (line.length > 0) {
+			session_take_line(tcp->session, line.text, line.length);
+		}
+	}
+	return tcp->is_ending ? length : length - left;
+}
+
+static void on_settle(struct socket *socket)
+{
+	(void)socket;
+}
+
+/* A client that has sent its end may still wait for answers. */
+static void on_end(struct socket *socket, int error)
+{
+	struct tcp *tcp = tcp_of(socket);
+
+	if (error < 0 || tcp->is_ending ||
+	    list_is_empty(&tcp->session->requests)) {
+		tcp_free(tcp);
+		return;
+	}
+	session_drain(tcp->session);
+}
+
+static void on_tick(struct socket *socket, uint64_t now_ms)
+{
+	struct tcp *tcp = tcp_of(socket);
+	struct tcp_server *server = tcp->server;
+	uint32_t idle_ms = server->limits.idle_ms;
+
+	if (socket_is_stuck(socket, now_ms) ||
+	    (tcp->is_ending &&
+	     now_ms - tcp->ended_ms > server->limits.close_ms))
+		tcp_free(tcp);
+	else if ((idle_ms > 0 && !socket->is_held &&
+		  now_ms - socket->heard_ms > idle_ms &&
+		  list_is_empty(&tcp->session->requests)) ||
+		 (server->is_draining && now_ms >= server->drain_until_ms))
+		quit(tcp, false);
+}
+
+static const struct socket_events socket_events = { on_bytes, on_settle, on_end,
+						    on_tick };
+
+/* ---- The server ---- */
+
+static uint32_t or_default(uint32_t value, uint32_t otherwise)
+{
+	return value > 0 ? value : otherwise;
+}
+
+struct tcp_server *tcp_server_new(struct loop *loop, struct sessions *sessions,
+				  const struct tcp_limits *limits)
+{
+	struct tcp_server *server = mem_zalloc(sizeof(*server));
+
+	server->sessions = sessions;
+	server->limits = *limits;
+	server->limits.line_bytes = or_default(limits->line_bytes, LINE_BYTES);
+	server->limits.close_ms = or_default(limits->close_ms, CLOSE_MS);
+	sockets_init(&server->sockets, loop, &socket_events,
+		     &(struct socket_limits){
+			     .high_bytes = limits->high_bytes,
+			     .most_bytes = limits->most_bytes,
+			     .stall_ms = limits->stall_ms,
+		     });
+	return server;
+}
+
+void tcp_server_free(struct tcp_server *server)
+{
+	if (server == NULL)
+		return;
+	LIST_EACH (&server->sockets.all, link)
+		tcp_free(tcp_of(LIST_ENTRY(link, struct socket, link)));
+	sockets_fini(&server->sockets);
+	free(server);
+}
+
+/* "" and 0 for a unix socket. */
+static void find_address(int descriptor, char *address, size_t size,
+			 uint16_t *port)
+{
+	struct sockaddr_storage storage = { 0 };
+	struct sockaddr *any = (struct sockaddr *)&storage;
+	socklen_t length = sizeof(storage);
+	char number[16];
+
+	address[0] = '\0';
+	*port = 0;
+	if (getpeername(descriptor, any, &length) != 0 ||
+	    (any->sa_family != AF_INET && any->sa_family != AF_INET6))
+		return;
+	if (getnameinfo(any, length, address, (socklen_t)size, number,
+			sizeof(number), NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+		address[0] = '\0';
+		return;
+	}
+	*port = (uint16_t)strtoul(number, NULL, 10);
+}
+
+/* Answers are whole: they are not to wait for an acknowledgement. Fails for a
+ * unix socket, which does not wait. */
+static void set_options(int descriptor)
+{
+	int on = 1;
+
+	DISCARD(setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on,
+			   sizeof(on)));
+	DISCARD(setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &on,
+			   sizeof(on)));
+}
+
+static const struct stream_events no_events;
+
+void tcp_server_take(struct tcp_server *server, int descriptor,
+		     void (*on_closed)(void *token), void *token)
+{
+	struct tcp *tcp = mem_zalloc(sizeof(*tcp));
+	char address[64];
+	uint16_t port;
+
+	tcp->magic = MAGIC;
+	tcp->server = server;
+	tcp->reader.length_max = server->limits.line_bytes;
+	set_options(descriptor);
+	find_address(descriptor, address, sizeof(address), &port);
+	socket_open(
+		&tcp->socket, &server->sockets,
+		stream_open(server->sockets.loop, descriptor, &no_events, NULL),
+		on_closed, token);
+	tcp->session = session_open(
+		server->sessions, &kind, tcp,
+		&(struct session_client){ .address = address, .port = port });
+	if (server->is_draining)
+		session_drain(tcp->session);
+	socket_start(&tcp->socket, NULL, 0);
+}
+
+void tcp_server_drain(struct tcp_server *server, uint32_t drain_ms)
+{
+	if (server->is_draining)
+		return;
+	server->is_draining = true;
+	server->drain_until_ms = loop_now_ms(server->sockets.loop) + drain_ms;
+	LIST_EACH (&server->sockets.all, link)
+		session_drain(
+			tcp_of(LIST_ENTRY(link, struct socket, link))->session);
+}
+
+size_t tcp_server_connections(const struct tcp_server *server)
+{
+	return server->sockets.count;
+}

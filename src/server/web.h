@@ -1,0 +1,52 @@
+/*
+ * web - actions served over HTTP: a request becomes one of the api's, and its
+ * answer a JSON object with what is known of server and client behind it.
+ *
+ * /api/ACTION and /api?action=ACTION, the application's routes before them;
+ * /healthz, /readyz, /metrics and /openapi.json; static files where nothing
+ * else is. See contract and docs/architecture.md for who answers what.
+ *
+ * One for a worker, used by its loop. It is made before the server that calls
+ * it and freed after that.
+ */
+#pragma once
+#include <muster/http.h>
+
+#include "api/api.h"
+#include "api/router.h"
+#include "server/files.h"
+
+struct web;
+
+struct web_settings {
+	struct api *api;
+	const char *name;           /* serverName; not copied, as all here */
+	const char *version;        /* apiVersion */
+	const char *cookie;         /* NULL: "sessionID" */
+	const char *const *origins; /* who may read answers; NULL: anybody */
+	const struct muster_route *routes;
+	struct files *files; /* NULL: none are served */
+	bool no_server_information;
+	bool no_requester_information;
+	/* Is the worker leaving? May be NULL. */
+	bool (*is_draining)(void *owner);
+	void *owner;
+};
+
+/* NULL with *problem filled: a route that cannot be one. */
+struct web *web_new(const struct web_settings *settings,
+		    struct problem *problem);
+/* Requests that are still with actions are forgotten. NULL is fine. */
+void web_free(struct web *web);
+
+/* A muster_http_fn whose `arg` is the web. */
+void web_handle(struct muster_http *http, void *arg);
+
+/* From now on requests are answered with 503: the node is going. */
+void web_close(struct web *web);
+
+/* An http_refuse_fn whose `arg` is the web. */
+void web_refuse(struct muster_http *http, int status, const char *reason,
+		struct buffer *body, void *arg);
+
+uint64_t web_requests(const struct web *web);

@@ -1,0 +1,86 @@
+/* What the files of web share: a request on its way. */
+#pragma once
+#include "server/http_internal.h"
+#include "server/web.h"
+
+#define WEB_FINGERPRINT_MAX 128
+#define WEB_MESSAGE_BYTES   37 /* a UUID and a NUL */
+#define WEB_STATUS_MAX      599
+
+/* Parameters that mean something to us, not to the action. */
+enum web_word {
+	WEB_ACTION,
+	WEB_API_VERSION,
+	WEB_CALLBACK,
+	WEB_MESSAGE_ID,
+	WEB_FILE,
+};
+#define WEB_WORDS (WEB_FILE + 1)
+
+struct web_request {
+	struct api_request api;
+	struct client client;
+	struct web *web;
+	struct muster_http *http;
+	struct web_request *next;      /* of those to use again */
+	struct param words[WEB_WORDS]; /* text NULL: was not sent */
+	struct buffer output;
+	bool is_new;     /* it brought no session */
+	bool is_running; /* api_run() has not returned */
+	bool is_answered;
+	bool is_counted;  /* among those with actions */
+	unsigned allowed; /* methods, of a 405 */
+	char message[WEB_MESSAGE_BYTES];
+	char fingerprint[WEB_FINGERPRINT_MAX + 1];
+	char id[WEB_FINGERPRINT_MAX + 1 + WEB_MESSAGE_BYTES];
+};
+
+#define WEB_BUCKETS 14
+
+struct web {
+	struct web_settings settings;
+	struct router *router;
+	struct buffer server_information; /* up to its durations */
+	struct web_request *spare;
+	uint32_t spares;
+	uint64_t requests;
+	uint64_t by_status[WEB_STATUS_MAX + 1];
+	uint64_t by_duration[WEB_BUCKETS + 1]; /* the last: longer */
+	uint64_t duration_us;
+	uint8_t random[4096];
+	size_t random_left;
+	bool is_closed;
+};
+
+/* web.c */
+
+uint64_t web_now_us(void);
+uint64_t web_took_us(const struct web_request *request); /* until now */
+
+/* web_params.c: 0, or the status to refuse it with, and why. */
+
+int web_params_read(struct web_request *request, const char **why);
+
+/* web_session.c */
+
+/* Who asks: the fingerprint that was brought, or a new one. */
+void web_session_begin(struct web_request *request);
+/* A new one, whatever was brought. */
+void web_session_make(struct web_request *request);
+void web_random(struct web *web, void *bytes, size_t length);
+
+/* web_reply.c */
+
+/* Ends the object, adds what is known, replies. The request is gone. */
+void web_reply(struct web_request *request, int status,
+	       struct json_writer *writer);
+void web_reply_error(struct web_request *request, int status, const char *why);
+void web_reply_text(struct web_request *request, int status, const char *type,
+		    const void *body, size_t length);
+void web_write_information(struct web_request *request,
+			   struct json_writer *writer, uint64_t took_us);
+
+/* web_metrics.c */
+
+void web_count(struct web *web, int status, uint64_t took_us);
+void web_metrics_write(struct web *web, struct buffer *to);

@@ -1,0 +1,16 @@
+/*
+ * websocket_sessions - sessions over WebSocket: /ws, and /primus as clients of
+ * Primus speak it, whose pings and goodbyes are messages of their own.
+ */
+#pragma once
+#include "server/session.h"
+#include "server/websocket.h"
+
+/*
+ * Makes a request a session; http is gone when this returns. The client's
+ * fingerprint is the query's or the cookie's sessionID, or else the
+ * connection's id.
+ */
+void websocket_sessions_upgrade(struct sessions *sessions,
+				struct websocket_server *server,
+				struct muster_http *http, bool is_primus);
