@@ -2,6 +2,8 @@
  * http_listen - introduces the cluster's listeners to the HTTP server: the
  * functions of muster/http.h that take a cluster.
  */
+#include "app/http_listen.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -14,7 +16,9 @@
 #include "cluster/cluster.h"
 #include "cluster/listener.h"
 #include "cluster/self.h"
+#include "server/files.h"
 #include "server/http.h"
+#include "wire/network.h"
 
 /* An HTTP server and where its connections come from. */
 struct service {
@@ -23,6 +27,7 @@ struct service {
 	struct http_server *server;
 	struct muster_http_options options;
 	struct muster_listener *listener; /* NULL: connections are brought */
+	struct http_listen_owner owner;
 	struct loop_task freed;
 };
 
@@ -37,7 +42,11 @@ static void free_service(struct service *service)
 	cluster_remove_part(&service->part);
 	loop_undefer(&service->freed);
 	http_server_free(service->server);
+	struct http_listen_owner owner = service->owner;
+
 	free(service);
+	if (owner.on_freed != NULL)
+		owner.on_freed(owner.owner);
 }
 
 static void on_drain(struct cluster_part *part)
@@ -68,15 +77,31 @@ static void on_listener_freed(void *owner)
 	loop_defer(service->cluster->loop, &service->freed);
 }
 
+/* NULL, and a problem: the access log cannot be written. */
 static struct service *service_new(struct muster_cluster *cluster,
-				   const struct muster_http_options *options)
+				   const struct muster_http_options *options,
+				   http_refuse_fn refuse)
 {
+	struct access_log *access_log = NULL;
+
+	/* The primary serves nobody. */
+	if (options->access_log != NULL && !muster_is_primary(cluster) &&
+	    access_log_open(cluster->loop, options->access_log,
+			    options->access_log_format, &cluster->problem,
+			    &access_log) < 0)
+		return NULL;
 	struct service *service = mem_zalloc(sizeof(*service));
 	struct http_settings settings = {
 		.handler = options->handler,
+		.on_head = options->on_head,
 		.arg = options->arg,
 		.limits = options->limits,
 		.server = options->server,
+		.gzip_bytes = options->gzip_bytes,
+		.trusted_proxies = options->trusted_proxies,
+		.trusts_forwarded = options->trusts_forwarded,
+		.access_log = access_log,
+		.refuse = refuse,
 		.drain_idle_ms = cluster->self != NULL
 					 ? self_drain_idle_ms(cluster->self)
 					 : cluster->options.drain_idle_ms,
@@ -111,6 +136,16 @@ static void on_connection(struct muster_connection *connection, void *arg)
 static int check(struct muster_cluster *cluster,
 		 const struct muster_http_options *options)
 {
+	struct network_list trusted;
+
+	if (options->trusted_proxies != NULL) {
+		int error = network_list_read(
+			&trusted, options->trusted_proxies, &cluster->problem);
+
+		if (error < 0)
+			return error;
+		network_list_fini(&trusted);
+	}
 	if (options->handler != NULL)
 		return 0;
 	return problem_set(&cluster->problem, -EINVAL, "LISTEN_NO_CALLBACK",
@@ -118,17 +153,20 @@ static int check(struct muster_cluster *cluster,
 			   "muster_http_options.handler)");
 }
 
-int muster_http_listen_with(struct muster_cluster *cluster, const char *url,
-			    const struct muster_http_options *options,
-			    struct muster_listener **listener_out)
+int http_listen(struct muster_cluster *cluster, const char *url,
+		const struct muster_http_options *options,
+		const struct http_listen_owner *owner,
+		struct muster_listener **listener_out)
 {
 	struct muster_listen_options listen = options->listen;
 	int error = check(cluster, options);
 
 	if (error < 0)
 		return error;
-	struct service *service = service_new(cluster, options);
+	struct service *service = service_new(cluster, options, owner->refuse);
 
+	if (service == NULL)
+		return cluster->problem.code;
 	listen.on_connection = on_connection;
 	listen.on_datagram = NULL;
 	listen.arg = service;
@@ -139,9 +177,18 @@ int muster_http_listen_with(struct muster_cluster *cluster, const char *url,
 	}
 	service->listener->on_freed = on_listener_freed;
 	service->listener->owner = service;
+	service->owner = *owner;
 	if (listener_out != NULL)
 		*listener_out = service->listener;
 	return 0;
+}
+
+int muster_http_listen_with(struct muster_cluster *cluster, const char *url,
+			    const struct muster_http_options *options,
+			    struct muster_listener **listener)
+{
+	return http_listen(cluster, url, options,
+			   &(struct http_listen_owner){ 0 }, listener);
 }
 
 int muster_http_listen(struct muster_cluster *cluster, const char *url,
@@ -166,8 +213,14 @@ static void on_brought_closed(void *token)
 static bool is_same(const struct muster_http_options *one,
 		    const struct muster_http_options *other)
 {
-	return one->handler == other->handler && one->arg == other->arg &&
+	return one->handler == other->handler &&
+	       one->on_head == other->on_head && one->arg == other->arg &&
 	       one->server == other->server &&
+	       one->gzip_bytes == other->gzip_bytes &&
+	       one->trusted_proxies == other->trusted_proxies &&
+	       one->trusts_forwarded == other->trusts_forwarded &&
+	       one->access_log == other->access_log &&
+	       one->access_log_format == other->access_log_format &&
 	       memcmp(&one->limits, &other->limits, sizeof(one->limits)) == 0;
 }
 
@@ -186,7 +239,7 @@ static struct service *find_service(struct muster_cluster *cluster,
 		    is_same(&service->options, options))
 			return service;
 	}
-	return service_new(cluster, options);
+	return service_new(cluster, options, NULL);
 }
 
 int muster_http_serve(struct muster_cluster *cluster, int descriptor,
@@ -202,11 +255,36 @@ int muster_http_serve(struct muster_cluster *cluster, int descriptor,
 		return problem_set(&cluster->problem, -errno, "SERVE_FAILED",
 				   "descriptor %d cannot be served: %s",
 				   descriptor, strerror(errno));
+	struct service *service = find_service(cluster, options);
+
+	if (service == NULL)
+		return cluster->problem.code;
 	struct brought *brought = mem_alloc(sizeof(*brought));
 
 	*brought = (struct brought){ cluster, descriptor };
 	cluster_hold(cluster);
-	http_server_take_later(find_service(cluster, options)->server,
-			       descriptor, on_brought_closed, brought);
+	http_server_take_later(service->server, descriptor, on_brought_closed,
+			       brought);
 	return 0;
+}
+
+/* ---- Files ---- */
+
+int muster_http_files_open(struct muster_cluster *cluster,
+			   const struct muster_http_files_options *options,
+			   struct muster_http_files **files)
+{
+	return files_open(cluster->loop, options, &cluster->problem,
+			  (struct files **)files);
+}
+
+void muster_http_files_close(struct muster_http_files *files)
+{
+	files_close((struct files *)files);
+}
+
+int muster_http_reply_file(struct muster_http *http,
+			   struct muster_http_files *files, const char *path)
+{
+	return files_reply((struct files *)files, http, path);
 }

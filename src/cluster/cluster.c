@@ -294,6 +294,17 @@ void cluster_drain_parts(struct muster_cluster *cluster)
 	}
 }
 
+void cluster_tell_died(struct muster_cluster *cluster, int pid)
+{
+	LIST_EACH (&cluster->parts, link) {
+		struct cluster_part *part =
+			LIST_ENTRY(link, struct cluster_part, link);
+
+		if (part->on_died != NULL)
+			part->on_died(part, pid);
+	}
+}
+
 void cluster_hold(struct muster_cluster *cluster)
 {
 	if (cluster->holds++ == 0)
@@ -485,7 +496,7 @@ uint32_t muster_worker_connections(const struct muster_worker *worker)
 	const struct muster_cluster *cluster = worker->cluster;
 
 	if (cluster->primary == NULL)
-		return cluster->holds;
+		return cluster->holds - cluster->nodes;
 	return worker->is_connected
 		       ? primary_connections(cluster->primary, worker)
 		       : 0;

@@ -26,6 +26,8 @@ struct cluster_part {
 	void (*on_drain)(
 		struct cluster_part *part); /* told to go; may be NULL */
 	void (*on_close)(struct cluster_part *part); /* let go of the loop */
+	/* Another worker of this cluster has ended; may be NULL. */
+	void (*on_died)(struct cluster_part *part, int pid);
 };
 
 struct muster_cluster {
@@ -40,7 +42,8 @@ struct muster_cluster {
 	struct list parts;
 	struct list timers;
 	struct list listeners;
-	uint32_t holds; /* connections that are being served */
+	uint32_t holds; /* connections that are being served, and nodes */
+	uint32_t nodes; /* how many of them; see src/app/open.c */
 	struct signals *signals;
 	int exit_code;
 	bool is_stopped;
@@ -63,3 +66,4 @@ void cluster_release(struct muster_cluster *cluster);
 
 /* Tells the parts, once, that it is time to finish. */
 void cluster_drain_parts(struct muster_cluster *cluster);
+void cluster_tell_died(struct muster_cluster *cluster, int pid);

@@ -305,6 +305,7 @@ static void on_message(struct muster_worker *worker,
 	case MESSAGE_CONNECTION:
 	case MESSAGE_LEAVE:
 	case MESSAGE_PING:
+	case MESSAGE_DIED:
 		refuse_message(worker, message);
 		break;
 	}
@@ -350,11 +351,31 @@ static void on_disconnecting(struct muster_worker *worker)
 	handover_leave(primary_of(worker)->handover, worker->berth);
 }
 
+/* What it owned in a store is handed on by those who have the same one. */
+static void tell_others_it_died(struct primary *primary,
+				const struct muster_worker *dead)
+{
+	LIST_EACH (&primary->workers, link) {
+		struct muster_worker *worker =
+			LIST_ENTRY(link, struct muster_worker, link);
+
+		if (worker != dead && worker->said_hello &&
+		    worker->is_connected && !worker->is_dead)
+			channel_send(worker->channel,
+				     &(struct message){
+					     .type = MESSAGE_DIED,
+					     .died = { (uint32_t)dead->id,
+						       (uint32_t)dead->pid } },
+				     -1);
+	}
+}
+
 static void on_exiting(struct muster_worker *worker)
 {
 	struct primary *primary = primary_of(worker);
 
 	primary->worker_count--;
+	tell_others_it_died(primary, worker);
 	release_slot(worker);
 }
 

@@ -6,6 +6,9 @@
 #include "base/must.h"
 #include "cluster/primary_internal.h"
 
+/* EX_CONFIG: it cannot work as it is set up, so another try is in vain. */
+#define EXIT_CONFIG 78
+
 /* Slots that are held. Who leaves of its own will has given its slot up; who
  * was cut off keeps it until its exit tells why, and is replaced then. */
 static int held(const struct primary *primary)
@@ -48,6 +51,32 @@ static uint64_t backoff_ms(const struct muster_options *options,
 	return jittered(delay_ms);
 }
 
+static void end_pool(struct primary *primary)
+{
+	struct muster_cluster *cluster = primary->cluster;
+
+	primary->pool.is_on = false;
+	if (handlers_have(&cluster->handlers, EVENT_FAILURE)) {
+		events_tell_failure(cluster);
+		return;
+	}
+	cluster->exit_code = 1;
+	primary_stop_all(primary);
+}
+
+static void give_up_at_once(struct primary *primary, int id)
+{
+	struct muster_cluster *cluster = primary->cluster;
+
+	problem_set(&cluster->problem, -ECHILD, "POOL_FAILED",
+		    "worker %d cannot work as it is set up (it exited with %d "
+		    "before it was ready; see its output)",
+		    id, EXIT_CONFIG);
+	log_error(&cluster->log, "pool failed id=%d text=\"%s\"", id,
+		  cluster->problem.text);
+	end_pool(primary);
+}
+
 static void give_up(struct primary *primary, int id)
 {
 	struct muster_cluster *cluster = primary->cluster;
@@ -63,13 +92,7 @@ static void give_up(struct primary *primary, int id)
 		    reason.code != 0 ? reason.text : "");
 	log_error(&cluster->log, "pool failed id=%d deaths=%u window_ms=%u", id,
 		  options->failures_max, options->failure_window_ms);
-	primary->pool.is_on = false;
-	if (handlers_have(&cluster->handlers, EVENT_FAILURE)) {
-		events_tell_failure(cluster);
-		return;
-	}
-	cluster->exit_code = 1;
-	primary_stop_all(primary);
+	end_pool(primary);
 }
 
 /* A death or a failed start; true: the pool gave up over it. */
@@ -106,6 +129,11 @@ void pool_on_exited(struct primary *primary, struct muster_worker *worker)
 
 	if (!primary->pool.is_on || worker->predecessor != NULL)
 		return;
+	if (worker->code == EXIT_CONFIG && !worker->was_ready &&
+	    !worker->was_asked) {
+		give_up_at_once(primary, worker->id);
+		return;
+	}
 	bool was_sent_off = worker->is_voluntary && !worker->wished_to_leave;
 	bool is_young = age_ms < primary->cluster->options.min_uptime_ms;
 

@@ -283,6 +283,9 @@ static void on_message(void *owner, const struct message *message,
 	case MESSAGE_LEAVE:
 		on_leave(self, message->leave.at_once != 0);
 		break;
+	case MESSAGE_DIED:
+		cluster_tell_died(self->cluster, (int)message->died.pid);
+		break;
 	case MESSAGE_PING:
 		tell_primary(self, &(struct message){
 					   .type = MESSAGE_PONG,
@@ -500,6 +503,11 @@ struct board_berth *self_berth(struct self *self)
 bool self_is_draining(const struct self *self)
 {
 	return self->is_draining;
+}
+
+uint32_t self_drain_ms(const struct self *self)
+{
+	return self->drain_ms;
 }
 
 uint32_t self_drain_idle_ms(const struct self *self)

@@ -26,6 +26,7 @@ struct board *self_board(struct self *self);
 struct board_berth *self_berth(struct self *self);
 bool self_is_draining(const struct self *self);
 uint32_t self_drain_idle_ms(const struct self *self);
+uint32_t self_drain_ms(const struct self *self);
 
 struct self_wish {
 	struct address address; /* resolved */
