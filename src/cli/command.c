@@ -7,11 +7,20 @@
 #include "cli/nearest.h"
 
 const struct command *const command_table[] = {
+	/* clang-format off */
 	&start_cluster_command,
+	&cache_command,
+	&tasks_command,
+	&peers_command,
+	&stats_command,
+	&rpc_command,
+	&publish_command,
+	&subscribe_command,
 	&completion_command,
 	&help_command,
 	&version_command,
 	NULL,
+	/* clang-format on */
 };
 
 const struct command *command_find(const char *name)

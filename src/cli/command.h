@@ -7,8 +7,10 @@
  */
 #pragma once
 #include <stddef.h>
+#include <stdint.h>
 
 struct arguments;
+struct guest;
 
 struct command_option {
 	char letter;       /* 0: none */
@@ -18,6 +20,18 @@ struct command_option {
 	const char *help;
 };
 
+/* The second word of a command that is several: see cli/guest.h. */
+struct command_verb {
+	const char *name;
+	const char *also;     /* another spelling, or NULL */
+	const char *operands; /* as in "KEY [VALUE]" */
+	const char *help;
+	unsigned least; /* operands */
+	unsigned most;
+	uint64_t takes; /* a bit for each of the command's own options */
+	int (*run)(struct guest *guest); /* answers the exit code */
+};
+
 struct command {
 	const char *name;
 	const char *also;     /* another spelling, or NULL */
@@ -25,7 +39,8 @@ struct command {
 	const char *summary;  /* one line */
 	const char *details;  /* more lines, or NULL */
 	const struct command_option
-		*options; /* ended by a NULL name, or NULL */
+		*options;                 /* ended by a NULL name, or NULL */
+	const struct command_verb *verbs; /* ended by a NULL name, or NULL */
 	int (*run)(struct arguments *arguments); /* answers the exit code */
 };
 
@@ -35,7 +50,14 @@ enum command_exit {
 	COMMAND_MISUSED = 2,
 };
 
+extern const struct command cache_command;
+extern const struct command publish_command;
+extern const struct command rpc_command;
+extern const struct command peers_command;
+extern const struct command stats_command;
 extern const struct command start_cluster_command;
+extern const struct command subscribe_command;
+extern const struct command tasks_command;
 extern const struct command completion_command;
 extern const struct command help_command;
 extern const struct command version_command;

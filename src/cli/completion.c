@@ -27,6 +27,14 @@ static void print_word(const struct command *command,
 	printf(" --%s", name);
 }
 
+static void print_verbs(const struct command *command)
+{
+	const struct command_verb *verb = command->verbs;
+
+	for (; verb != NULL && verb->name != NULL; verb++)
+		printf(" %s", verb->name);
+}
+
 static void print_commands(void)
 {
 	for (size_t i = 0; command_table[i] != NULL; i++)
@@ -55,6 +63,7 @@ static void print_bash(void)
 		       command->also ? "|" : "",
 		       command->also ? command->also : "");
 		each_option(command, print_word);
+		print_verbs(command);
 		printf("' ;;\n");
 	}
 	printf("\t\tesac\n"
@@ -116,6 +125,11 @@ static void print_zsh(void)
 		       command->also ? "|" : "",
 		       command->also ? command->also : "");
 		each_option(command, print_zsh_option);
+		if (command->verbs != NULL) {
+			printf(" '1:verb:(");
+			print_verbs(command);
+			printf(")'");
+		}
 		printf(" '*:file:_files' ;;\n");
 	}
 	printf("\tesac\n"
@@ -150,6 +164,19 @@ static void print_fish_option(const struct command *command,
 	putchar('\n');
 }
 
+static void print_fish_verbs(const struct command *command)
+{
+	const struct command_verb *verb = command->verbs;
+
+	for (; verb != NULL && verb->name != NULL; verb++) {
+		printf("complete -c muster -f -n "
+		       "'__fish_seen_subcommand_from %s' -a %s -d ",
+		       command->name, verb->name);
+		print_fish_text(verb->help);
+		putchar('\n');
+	}
+}
+
 static void print_fish(void)
 {
 	for (size_t i = 0; command_table[i] != NULL; i++) {
@@ -158,6 +185,7 @@ static void print_fish(void)
 		       command_table[i]->name);
 		print_fish_text(command_table[i]->summary);
 		putchar('\n');
+		print_fish_verbs(command_table[i]);
 		each_option(command_table[i], print_fish_option);
 	}
 }

@@ -40,9 +40,20 @@ static void print_option(FILE *file, const struct command_option *option)
 	print_row(file, what, option->help);
 }
 
+static void print_verb(FILE *file, const struct command_verb *verb)
+{
+	char what[128];
+
+	snprintf(what, sizeof(what), "%s%s%s%s%s", verb->name,
+		 verb->also ? ", " : "", verb->also ? verb->also : "",
+		 verb->operands[0] != '\0' ? " " : "", verb->operands);
+	print_row(file, what, verb->help);
+}
+
 void help_print_command(FILE *file, const struct command *command)
 {
 	const struct command_option *option = command->options;
+	const struct command_verb *verb = command->verbs;
 
 	fprintf(file, "usage: muster %s", command->name);
 	if (option != NULL)
@@ -54,6 +65,10 @@ void help_print_command(FILE *file, const struct command *command)
 	fprintf(file, "\n%s.\n", command->summary);
 	if (command->details != NULL)
 		fprintf(file, "%s\n", command->details);
+	if (verb != NULL)
+		fputc('\n', file);
+	for (; verb != NULL && verb->name != NULL; verb++)
+		print_verb(file, verb);
 	if (option != NULL)
 		fputc('\n', file);
 	for (; option != NULL && option->name != NULL; option++)
