@@ -28,21 +28,11 @@
 #ifndef MUSTER_CLUSTER_H
 #define MUSTER_CLUSTER_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <muster/types.h>
 #include <sys/types.h>
 
 #ifdef __cplusplus
 extern "C" {
-#endif
-
-#if defined(__GNUC__)
-#define MUSTER_PUBLIC    __attribute__((visibility("default")))
-#define MUSTER_MUST_READ __attribute__((warn_unused_result))
-#else
-#define MUSTER_PUBLIC
-#define MUSTER_MUST_READ
 #endif
 
 struct muster_cluster;
@@ -60,13 +50,6 @@ struct muster_timer;
 
 /* For muster_options.workers: as many as the cores this process may use. */
 #define MUSTER_PER_CORE (-1)
-
-/* Positive answers. */
-enum muster_answer {
-	MUSTER_OK = 0,
-	MUSTER_BUSY =
-		1, /* done, but the other side is slow: wait for on_drain */
-};
 
 /* Who gets the next connection. */
 enum muster_schedule {
@@ -430,7 +413,9 @@ MUSTER_PUBLIC void muster_on_error(struct muster_cluster *cluster,
 MUSTER_PUBLIC void muster_on_output(struct muster_cluster *cluster,
 				    muster_output_fn fn, void *arg);
 /* The pool gave up: in one slot failures_max workers died young within the
- * window. With no callback the cluster disconnects and run returns 1. */
+ * window, or one exited with 78 (EX_CONFIG: it cannot work as it is set up)
+ * before it was ready. With no callback the cluster disconnects and run
+ * returns 1. */
 MUSTER_PUBLIC void muster_on_failure(struct muster_cluster *cluster,
 				     muster_done_fn fn, void *arg);
 

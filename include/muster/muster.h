@@ -1,0 +1,79 @@
+/*
+ * muster/muster.h - a whole API server: a program that says what it can do, and
+ * is run on every core, behind one port, with the store that it shares.
+ *
+ *     int main(int argc, char **argv)
+ *     {
+ *             return muster_main(argc, argv, &(struct muster_app){
+ *                     .name = "api", .actions = actions, .tasks = tasks });
+ *     }
+ *
+ * ./api serves http://localhost:8080/api/ACTION with the store on this host;
+ * ./api --workers 4 --store redis://10.0.0.5 joins a cluster of hosts, which
+ * needs --token or MUSTER_TOKEN. ./api --help lists the options, which can be
+ * set in the environment as well.
+ */
+#ifndef MUSTER_MUSTER_H
+#define MUSTER_MUSTER_H
+
+#include <muster/action.h>
+#include <muster/cache.h>
+#include <muster/cluster.h>
+#include <muster/http.h>
+#include <muster/node.h>
+#include <muster/peer.h>
+#include <muster/pubsub.h>
+#include <muster/rpc.h>
+#include <muster/stats.h>
+#include <muster/task.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Zeros are the default named beside each. Nothing is copied: it is to last as
+ * long as muster_main(). Lists end with an entry that is all zeros. */
+struct muster_app {
+	const char *name;    /* the program's */
+	const char *version; /* in answers and documents; "" */
+	const struct muster_action *actions;
+	const struct muster_middleware *middleware;
+	const struct muster_task *tasks;
+	const struct muster_method *methods; /* see muster/rpc.h */
+	unsigned allowed;                    /* enum muster_allowed */
+	const struct muster_route *routes;
+
+	/* In each worker, on a fiber: before it serves, which it does not where
+	 * this fails; and when it has served its last request. */
+	muster_start_fn on_start;
+	muster_fiber_fn on_stop;
+	void *arg; /* of both */
+
+	const char *listen;         /* unless it is said elsewhere; "8080" */
+	const char *public_folder;  /* files for all other paths; none */
+	const char *const *origins; /* whose pages may read answers; anybody's.
+				     * Ends with NULL */
+	struct muster_http_limits limits;
+	uint32_t timeout_ms; /* of actions that have none; 30,000 */
+	/* Answers without what is known of the server, and of the client. */
+	bool no_server_information;
+	bool no_requester_information;
+	/* Paths worth a try, which the primary names with its address: "status"
+	 * is /api/status. Ends with NULL. */
+	const char *const *examples;
+};
+
+/*
+ * Runs the application as a cluster until it is told to stop (see
+ * muster/cluster.h for signals), and returns what main() should return: 0; 1
+ * where it could not, with a line on stderr; 2 where the options are wrong.
+ * `argv` must be main's, as workers are started with it again.
+ */
+MUSTER_PUBLIC int muster_main(int argc, char **argv,
+			      const struct muster_app *app);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
