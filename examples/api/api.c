@@ -1,33 +1,31 @@
 /*
- * An HTTP program on every core, behind one port.
+ * An API server on every core, behind one port, with tasks and a cache that all
+ * of its workers share.
  *
  *     api [--port N] [--workers N|max] [--schedule POLICY] [--store URL]
  *
- * PORT, WORKERS and STORE in the environment do the same. Nothing in here
- * keeps anything, so any store will do.
+ * PORT, WORKERS, STORE and MUSTER_TOKEN in the environment do the same; --help
+ * tells the rest.
  */
 #include <errno.h>
-#include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
-#include <muster/cluster.h>
+#include <muster/muster.h>
 
 #define SLEEP_MAX_MS  60000
-#define CANNOT_LISTEN 3 /* exit code of a worker */
+#define CACHE_TEST_MS 5000
 
-struct api {
-	struct muster_cluster *cluster;
-	const char *port;
+/* Of this worker. */
+static struct {
 	uint64_t started_ms;
 	uint64_t requests;
-	bool is_announced; /* in the primary */
-};
+} self;
 
 static uint64_t now_ms(void)
 {
@@ -37,271 +35,302 @@ static uint64_t now_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static void fail(struct muster_http *http, int status, const char *text)
+static int start(struct muster *muster, void *arg)
 {
-	muster_http_reply_format(http, status, "application/json",
-				 "{\"error\": \"%s\"}\n", text);
+	(void)muster;
+	(void)arg;
+	self.started_ms = now_ms();
+	return 0;
 }
 
-/* ---- What it answers ---------------------------------------------------- */
+/* ---- Actions ------------------------------------------------------------- */
 
-static void show_index(struct muster_http *http, struct api *api)
+static void count_request(struct muster_call *call)
 {
-	muster_http_reply_format(http, 200, "text/plain",
-				 "%s serves /api/status, /api/randomNumber, "
-				 "/api/sleepTest, /healthz and /readyz\n",
-				 muster_worker_name(muster_self(api->cluster)));
+	(void)call;
+	self.requests++;
 }
 
-static void show_status(struct muster_http *http, struct api *api)
+static void show_status(struct muster_call *call)
 {
-	struct muster_worker *self = muster_self(api->cluster);
+	const char *id = muster_id(muster_call_server(call));
+	const char *slot = strrchr(id, '-');
+	uint64_t uptime_ms = now_ms() - self.started_ms;
+	struct rusage usage = { 0 };
 
-	muster_http_reply_format(
-		http, 200, "application/json",
-		"{\"name\": \"%s\", \"worker\": %d, "
-		"\"pid\": %d, \"uptime_ms\": %llu, "
-		"\"requests\": %llu}\n",
-		muster_worker_name(self), muster_worker_id(self), (int)getpid(),
-		(unsigned long long)(now_ms() - api->started_ms),
-		(unsigned long long)api->requests);
+	getrusage(RUSAGE_SELF, &usage);
+	muster_set_text(call, "id", id);
+	muster_set_text(call, "name", id);
+	muster_set_int(call, "worker",
+		       slot != NULL ? strtol(slot + 1, NULL, 10) : 0);
+	muster_set_int(call, "pid", getpid());
+	muster_set_int(call, "uptime", (int64_t)uptime_ms);
+	muster_set_int(call, "uptime_ms", (int64_t)uptime_ms);
+	muster_set_int(call, "requests", (int64_t)self.requests);
+	muster_set_number(call, "consumedMemoryMB",
+			  (double)usage.ru_maxrss / 1024);
+	muster_set_text(call, "nodeStatus", "Node Healthy");
+	muster_set_json(call, "problems", "[]");
 }
 
-static void random_number(struct muster_http *http, struct api *api)
+static void random_number(struct muster_call *call)
 {
 	uint32_t number = 0;
 
-	(void)api;
 	if (getrandom(&number, sizeof(number), 0) < 0) {
-		fail(http, 500, "the system has no random numbers");
+		muster_fail(call, 500, "the system has no random numbers");
 		return;
 	}
-	muster_http_reply_format(http, 200, "application/json",
-				 "{\"randomNumber\": %.9f}\n",
-				 number / 4294967296.0);
+	muster_set_number(call, "randomNumber", number / 4294967296.0);
 }
 
-struct nap {
-	struct muster_http *http;
-	uint64_t began_ms;
-	long duration_ms;
-};
-
-static void on_awake(struct muster_timer *timer, void *arg)
+static int is_long_enough(struct muster_call *call, const char *name)
 {
-	struct nap *nap = arg;
+	if (strlen(muster_param_text(call, name)) >= 3)
+		return 0;
+	return muster_refuse(call, "inputs should be at least 3 letters long");
+}
+
+static void cache_test(struct muster_call *call)
+{
+	struct muster *muster = muster_call_server(call);
+	const char *value = muster_param_text(call, "value");
+	const char *key = muster_text(muster, "cacheTest_%s",
+				      muster_param_text(call, "key"));
+	struct muster_cache_options options = { .ttl_ms = CACHE_TEST_MS };
+	struct muster_cached cached;
+	uint64_t size = 0;
+
+	if (muster_cache_save_text(muster, key, value, &options) != 0 ||
+	    muster_cache_size(muster, &size) != 0 ||
+	    muster_cache_load(muster, key, &cached) != 0) {
+		muster_fail(call, 503, "%s", muster_problem(muster));
+		return;
+	}
+	int destroyed = muster_cache_destroy(muster, key, NULL);
+
+	muster_set_json(
+		call, "cacheTestResults",
+		muster_json(muster,
+			    "{s:b, s:I, s:{s:s, s:s, s:I, s:I, s:n}, s:b}",
+			    "saveResp", 1, "sizeResp", (long long)size,
+			    "loadResp", "key", key, "value", cached.data,
+			    "expireTimestamp", (long long)cached.expires_ms,
+			    "createdAt", (long long)cached.created_ms, "readAt",
+			    "deleteResp", destroyed == 0));
+}
+
+static int is_a_nap(struct muster_call *call, const char *name)
+{
+	int64_t duration_ms = muster_param_int(call, name);
+
+	if (duration_ms >= 0 && duration_ms <= SLEEP_MAX_MS)
+		return 0;
+	return muster_refuse(call, "%s is a number from 0 to %d", name,
+			     SLEEP_MAX_MS);
+}
+
+/* Its worker serves others meanwhile. */
+static void sleep_test(struct muster_call *call)
+{
+	int64_t duration_ms = muster_param_int(call, "sleepDuration");
+	uint64_t began_ms = now_ms();
+
+	if (muster_sleep(muster_call_server(call), (uint64_t)duration_ms) < 0) {
+		muster_fail(call, 503, "the sleep was cut short");
+		return;
+	}
 	uint64_t ended_ms = now_ms();
 
-	(void)timer;
-	muster_http_reply_format(
-		nap->http, 200, "application/json",
-		"{\"sleepStarted\": %llu, \"sleepEnded\": %llu, "
-		"\"sleepDelta\": %llu, \"sleepDuration\": %ld}\n",
-		(unsigned long long)nap->began_ms, (unsigned long long)ended_ms,
-		(unsigned long long)(ended_ms - nap->began_ms),
-		nap->duration_ms);
-	free(nap);
+	muster_set_int(call, "sleepStarted", (int64_t)began_ms);
+	muster_set_int(call, "sleepEnded", (int64_t)ended_ms);
+	muster_set_int(call, "sleepDelta", (int64_t)(ended_ms - began_ms));
+	muster_set_int(call, "sleepDuration", duration_ms);
 }
 
-/* Answers later; its worker serves others meanwhile. */
-static void sleep_test(struct muster_http *http, struct api *api)
+static void show_documentation(struct muster_call *call)
 {
-	const char *text = muster_http_parameter(http, "sleepDuration");
-	char *end = NULL;
-	long duration_ms = text != NULL ? strtol(text, &end, 10) : 1000;
+	muster_set_json(call, "documentation", muster_actions_json(call));
+}
 
-	if (text != NULL && (end == text || *end != '\0' || duration_ms < 0 ||
-			     duration_ms > SLEEP_MAX_MS)) {
-		fail(http, 422, "sleepDuration is a number from 0 to 60000");
+static void validation_test(struct muster_call *call)
+{
+	muster_set_text(call, "string", muster_param_text(call, "string"));
+}
+
+static void enqueue_task(struct muster_call *call)
+{
+	struct muster *muster = muster_call_server(call);
+	const char *queue = muster_param_text(call, "queue");
+	const char *id = "";
+	struct muster_enqueue enqueue = {
+		.params = muster_param_is_given(call, "params")
+				  ? muster_param_json(call, "params")
+				  : NULL,
+		.delay_ms = (uint64_t)muster_param_int(call, "delay"),
+		.queue = queue[0] != '\0' ? queue : NULL,
+		.made_id = &id,
+	};
+	int answer = muster_task_enqueue(
+		muster, muster_param_text(call, "name"), &enqueue);
+
+	if (answer < 0)
+		muster_fail(call, answer == -ENOENT ? 404 : 503, "%s",
+			    muster_problem(muster));
+	else if (answer == MUSTER_FULL)
+		muster_fail(call, 429, "the queue is full");
+	if (answer != 0)
 		return;
-	}
-
-	struct nap *nap = malloc(sizeof(*nap));
-
-	if (nap == NULL) {
-		fail(http, 500, "out of memory");
-		return;
-	}
-	*nap = (struct nap){ http, now_ms(), duration_ms };
-	muster_timer_start(api->cluster, (uint64_t)duration_ms, 0, on_awake,
-			   nap);
+	muster_set_bool(call, "enqueued", true);
+	muster_set_text(call, "id", id);
 }
 
-static void show_health(struct muster_http *http, struct api *api)
+static int is_no_less_than_0(struct muster_call *call, const char *name)
 {
-	(void)api;
-	muster_http_reply(http, 200, "text/plain", "ok\n", 3);
+	return muster_param_int(call, name) >= 0
+		       ? 0
+		       : muster_refuse(call, "%s is 0 or more", name);
 }
 
-static void show_readiness(struct muster_http *http, struct api *api)
-{
-	if (muster_is_draining(api->cluster))
-		fail(http, 503, "the server is shutting down");
-	else
-		muster_http_reply(http, 200, "text/plain", "ready\n", 6);
-}
-
-static void crash(struct muster_http *http, struct api *api)
+static void crash(struct muster_call *call)
 {
 	const char *allowed = getenv("ALLOW_CRASH");
 
-	(void)api;
 	if (allowed != NULL && strcmp(allowed, "1") == 0)
 		abort();
-	fail(http, 403, "only with ALLOW_CRASH=1 in the environment");
+	muster_fail(call, 403, "only with ALLOW_CRASH=1 in the environment");
 }
 
-static const struct {
-	const char *path;
-	void (*answer)(struct muster_http *http, struct api *api);
-} routes[] = {
-	{ "/", show_index },
-	{ "/api/status", show_status },
-	{ "/api/randomNumber", random_number },
-	{ "/api/sleepTest", sleep_test },
-	{ "/api/crash", crash },
-	{ "/healthz", show_health },
-	{ "/readyz", show_readiness },
+static const struct muster_input key = { .name = "key",
+					 .required = true,
+					 .validate = is_long_enough };
+static const struct muster_input value = { .name = "value",
+					   .required = true,
+					   .validate = is_long_enough };
+static const struct muster_input sleep_duration = {
+	.name = "sleepDuration",
+	.description = "milliseconds",
+	.type = MUSTER_INTEGER,
+	.fallback = "1000",
+	.validate = is_a_nap,
+};
+static const struct muster_input string = { .name = "string",
+					    .description = "a letter and more",
+					    .required = true,
+					    .pattern = "^[A-Za-z]" };
+static const struct muster_input task_name = { .name = "name",
+					       .required = true };
+static const struct muster_input task_params = { .name = "params",
+						 .type = MUSTER_OBJECT };
+static const struct muster_input task_delay = {
+	.name = "delay",
+	.description = "milliseconds",
+	.type = MUSTER_INTEGER,
+	.fallback = "0",
+	.validate = is_no_less_than_0,
+};
+static const struct muster_input task_queue = { .name = "queue" };
+
+static const struct muster_action actions[] = {
+	{ .name = "status",
+	  .description = "how this worker is",
+	  .output_example = "{\"id\":\"api-worker-1\",\"nodeStatus\":\"Node "
+			    "Healthy\"}",
+	  .run = show_status },
+	{ .name = "randomNumber",
+	  .description = "a number from 0 up to 1",
+	  .output_example = "{\"randomNumber\":0.123}",
+	  .run = random_number },
+	{ .name = "cacheTest",
+	  .description = "saves, loads and removes a value of the cache",
+	  .inputs = { &key, &value },
+	  .run = cache_test },
+	{ .name = "sleepTest",
+	  .description = "answers later",
+	  .inputs = { &sleep_duration },
+	  .timeout_ms = SLEEP_MAX_MS + 1000,
+	  .run = sleep_test },
+	{ .name = "showDocumentation",
+	  .description = "all actions",
+	  .run = show_documentation },
+	{ .name = "validationTest",
+	  .description = "takes what begins with a letter",
+	  .inputs = { &string },
+	  .run = validation_test },
+	{ .name = "enqueueTask",
+	  .description = "hands work to whichever server is free",
+	  .inputs = { &task_name, &task_params, &task_delay, &task_queue },
+	  .run = enqueue_task },
+	{ .name = "crash",
+	  .description = "ends its worker, where ALLOW_CRASH is 1",
+	  .run = crash },
+	{ 0 },
 };
 
-static void on_request(struct muster_http *http, void *arg)
-{
-	struct api *api = arg;
-	const char *path = muster_http_path(http);
+static const struct muster_middleware middleware[] = {
+	{ .name = "count", .global = true, .before = count_request },
+	{ 0 },
+};
 
-	api->requests++;
-	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
-		if (strcmp(routes[i].path, path) == 0) {
-			routes[i].answer(http, api);
-			return;
-		}
-	}
-	fail(http, 404, "there is no such action");
+static const struct muster_route routes[] = {
+	{ "GET", "/", "showDocumentation", 0 },
+	{ 0 },
+};
+
+/* ---- Tasks --------------------------------------------------------------- */
+
+static int say_hello(struct muster_job *job)
+{
+	const char *name = muster_job_text(job, "name");
+
+	printf("hello, %s, from %s\n", name != NULL ? name : "world",
+	       muster_id(muster_job_node(job)));
+	return 0;
 }
 
-/* ---- The primary --------------------------------------------------------- */
-
-static void on_listening(struct muster_worker *worker,
-			 const struct muster_address *address, void *arg)
+static int sleep_task(struct muster_job *job)
 {
-	struct api *api = arg;
+	int64_t duration_ms = muster_job_int(job, "duration", 1000);
 
-	(void)worker;
-	if (api->is_announced)
-		return;
-	api->is_announced = true;
-	printf("api: %zu workers serve http://localhost:%d\n"
-	       "try: curl http://localhost:%d/api/status\n"
-	       "     curl http://localhost:%d/api/sleepTest?sleepDuration=500\n"
-	       "     kill -HUP %d   rolls every worker over\n"
-	       "     kill -TTIN %d  adds a worker; TTOU takes one away\n"
-	       "Ctrl-C stops it\n",
-	       muster_worker_count(api->cluster), address->port, address->port,
-	       address->port, (int)getpid(), (int)getpid());
+	return muster_sleep(muster_job_node(job),
+			    duration_ms > 0 ? (uint64_t)duration_ms : 0);
 }
 
-/* Where no worker can listen the next one cannot either. */
-static void on_exit_of(struct muster_worker *worker, int code, int signal,
-		       void *arg)
+static int fail_task(struct muster_job *job)
 {
-	struct api *api = arg;
-
-	(void)worker;
-	(void)signal;
-	if (code == CANNOT_LISTEN && !api->is_announced)
-		muster_cluster_stop(api->cluster, 1);
+	return muster_job_fail(job, "it was asked to fail");
 }
 
-/* ---- The beginning --------------------------------------------------------
- */
-
-static int usage(void)
+static int count_minute(struct muster_job *job)
 {
-	fprintf(stderr, "usage: api [--port N] [--workers N|max] "
-			"[--schedule least|rr|shared|reuseport] "
-			"[--store URL]\n");
-	return 2;
+	return muster_cache_add(muster_job_node(job), "minutes", 1, 0, NULL);
 }
 
-/* 0 where it is neither a number nor "max". */
-static int read_workers(const char *text)
-{
-	char *end = NULL;
-	long workers = strtol(text, &end, 10);
-
-	if (strcmp(text, "max") == 0)
-		return MUSTER_PER_CORE;
-	return *end == '\0' && workers > 0 && workers <= 1024 ? (int)workers
-							      : 0;
-}
-
-static enum muster_schedule read_schedule(const char *text)
-{
-	static const char *const names[] = {
-		[MUSTER_LEAST] = "least",
-		[MUSTER_ROUND_ROBIN] = "rr",
-		[MUSTER_SHARED] = "shared",
-		[MUSTER_REUSEPORT] = "reuseport",
-	};
-
-	for (int i = MUSTER_LEAST; i <= MUSTER_REUSEPORT; i++)
-		if (strcmp(names[i], text) == 0)
-			return (enum muster_schedule)i;
-	return MUSTER_SCHEDULE_DEFAULT;
-}
-
-static const char *from_environment(const char *name, const char *otherwise)
-{
-	const char *value = getenv(name);
-
-	return value != NULL && value[0] != '\0' ? value : otherwise;
-}
+static const struct muster_task tasks[] = {
+	{ .name = "sayHello", .run = say_hello },
+	{ .name = "sleep", .run = sleep_task },
+	{ .name = "fail", .run = fail_task, .attempts = 3 },
+	{ .name = "countMinute", .run = count_minute, .cron = "* * * * *" },
+	{ 0 },
+};
 
 int main(int argc, char **argv)
 {
-	static const struct option known[] = {
-		{ "port", required_argument, NULL, 'p' },
-		{ "workers", required_argument, NULL, 'w' },
-		{ "schedule", required_argument, NULL, 's' },
-		{ "store", required_argument, NULL, 'u' },
-		{ 0 },
-	};
-	struct api api = { .port = from_environment("PORT", "8080"),
-			   .started_ms = now_ms() };
-	struct muster_options options = {
-		.name = "api",
-		.workers = read_workers(from_environment("WORKERS", "max")),
-	};
-	int option;
+	static const char *const examples[] = { "status",
+						"sleepTest?sleepDuration=500",
+						"showDocumentation", NULL };
 
-	setlinebuf(stdout);
-	while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
-		if (option == 'p')
-			api.port = optarg;
-		else if (option == 'w')
-			options.workers = read_workers(optarg);
-		else if (option == 's')
-			options.settings.schedule = read_schedule(optarg);
-		else if (option != 'u')
-			return usage();
-	}
-	if (optind < argc || options.workers == 0)
-		return usage();
-
-	api.cluster = muster_cluster_open(argc, argv, &options);
-	if (api.cluster == NULL)
-		return 1;
-	if (muster_is_primary(api.cluster)) {
-		muster_on_listening(api.cluster, on_listening, &api);
-		muster_on_exit(api.cluster, on_exit_of, &api);
-		return muster_cluster_run(api.cluster);
-	}
-
-	int error = muster_http_listen(api.cluster, api.port, on_request, &api);
-
-	if (error < 0 && error != -EPIPE) { /* EPIPE: it was told to go */
-		fprintf(stderr, "api: %s\n", muster_problem_text(api.cluster));
-		return CANNOT_LISTEN;
-	}
-	return muster_cluster_run(api.cluster);
+	return muster_main(
+		argc, argv,
+		&(struct muster_app){
+			.name = "api",
+			.version = "1.0.0",
+			.actions = actions,
+			.middleware = middleware,
+			.routes = routes,
+			.tasks = tasks,
+			.allowed = MUSTER_ALLOW_LOG | MUSTER_ALLOW_STATUS,
+			.on_start = start,
+			.examples = examples,
+		});
 }
