@@ -1,11 +1,15 @@
 """What is measured. Each benchmark fills a report with rows and goals."""
 
 import collections
+import contextlib
 import json
 import os
+import resource
+import shutil
 import signal
 import statistics
 import subprocess
+import tempfile
 import time
 
 import servers
@@ -156,6 +160,102 @@ def pipelined(run):
         "requests/s, muster / epoll, parses nothing",
         samples.ratio("muster", "epoll, parses nothing", "rate"),
     )
+
+
+ACTION = {
+    "path": "/api/randomNumber",
+    "headers": ("Cookie: sessionID=86a0320a5496e6797dacbc445223f001a74c89ca",),
+}
+
+
+@benchmark("an action: parameters, cookie and JSON envelope; nginx returns a text")
+def actions(run):
+    if not run.tool("wrk"):
+        return
+    server_core, client_core = cores()
+
+    def measure(server):
+        with server.start(run, server_core) as running:
+            options = {"core": client_core, "pipeline": server.pipeline, **server.load}
+            wrk(running.port, WARM_SECONDS, **options)
+            return with_cost(
+                running, lambda: wrk(running.port, run.seconds, **options)
+            )
+
+    subjects = []
+    for pipeline, suffix in ((1, ""), (16, ", 16 a write")):
+        for server, load in (
+            (servers.actions(run, f"muster{suffix}"), ACTION),
+            (servers.nginx(run, name=f"nginx{suffix}"), {}),
+        ):
+            if server:
+                server.load, server.pipeline = load, pipeline
+            subjects.append(server)
+    samples = interleave(run, subjects, measure)
+    rate_rows(run, samples)
+    run.report.goal(
+        "CPU per request, muster / nginx",
+        samples.ratio("muster", "nginx", "cpu_us"),
+        "≤",
+        1.05,
+    )
+    run.report.goal(
+        "requests/s, 16 a write, muster / nginx",
+        samples.ratio("muster, 16 a write", "nginx, 16 a write", "rate"),
+        "≥",
+        4,
+    )
+
+
+# ---- Files -----------------------------------------------------------------------
+
+
+FILE_SIZES = {"4 KiB": 4096, "64 KiB": 65536, "1 MiB": 1 << 20}
+
+
+@benchmark("files, keep-alive, 64 connections, one worker on a core of its own")
+def files(run):
+    if not run.tool("wrk"):
+        return
+    server_core, client_core = cores()
+    folder = os.path.join(run.directory, "files")
+    os.makedirs(folder)
+    subjects = [
+        servers.muster(run, name="muster", env={"HELLO_FILES": run.directory}),
+        servers.nginx(run),
+        servers.nginx(run, name="nginx, open_file_cache", caches=True),
+    ]
+    run.report.columns("requests/s", "CPU µs", "p50 µs", "p99 µs", "failed")
+    for text, size in FILE_SIZES.items():
+        path = f"/files/{size}.bin"
+        with open(run.directory + path, "wb") as file:
+            file.write(os.urandom(size))
+
+        def measure(server, path=path):
+            with server.start(run, server_core) as running:
+                options = {"core": client_core, "path": path}
+                wrk(running.port, WARM_SECONDS, **options)
+                return with_cost(
+                    running, lambda: wrk(running.port, run.seconds, **options)
+                )
+
+        run.report.heading(text)
+        samples = interleave(run, subjects, measure)
+        for name in samples.rounds:
+            run.report.row(
+                name,
+                *(samples.median(name, key) for key in ("rate", "cpu_us")),
+                *(samples.median(name, key) for key in ("p50_us", "p99_us")),
+                samples.total(name, "failed"),
+            )
+        for peer in ("nginx", "nginx, open_file_cache"):
+            for key, what in (("rate", "requests/s"), ("cpu_us", "CPU per request")):
+                ratio = samples.ratio("muster", peer, key)
+                name = f"{text}, {what}, muster / {peer}"
+                if key == "rate" and peer == "nginx" and size != 65536:
+                    run.report.goal(name, ratio, "≥", 1.00)
+                else:
+                    run.report.ratio(name, ratio)
 
 
 # ---- New connections -----------------------------------------------------------------
@@ -603,3 +703,394 @@ def fiber(run):
         )
     parked = number_of([program, "memory", "1"]) / 1024
     run.report.goal("a parked fiber, KiB resident", parked, "≤", 8)
+
+
+# ---- WebSocket -----------------------------------------------------------------
+
+
+@benchmark("WebSocket actions of 20 connections, beside a bare echo; idle connections")
+def sockets(run):
+    program = run.program("sockets")
+    if not program:
+        return
+
+    def numbers_of(command):
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=run.seconds + 60
+        )
+        if done.returncode != 0:
+            raise Failure(done.stderr.strip() or f"exit code {done.returncode}")
+        return done.stdout.split()
+
+    def measure(one):
+        words = numbers_of(one.command)
+        return {"rate": float(words[2]), "cpu": float(words[4])}
+
+    run.report.columns("requests/s", "CPU us")
+    samples = {}
+    for at_once in ("1", "4"):
+        more = [str(run.seconds), "20", at_once]
+        subjects = [
+            Program("muster", [program, "actions", *more]),
+            Program("bare echo", [program, "echo", *more]),
+        ]
+        run.report.heading(f"{at_once} at once of each connection")
+        samples[at_once] = interleave(run, subjects, measure)
+        for name in samples[at_once].rounds:
+            one = samples[at_once]
+            run.report.row(name, one.median(name, "rate"), one.median(name, "cpu"))
+        run.report.ratio(
+            "CPU, muster / bare echo",
+            samples[at_once].ratio("muster", "bare echo", "cpu"),
+        )
+    idle = float(numbers_of([program, "idle", "10000"])[3])
+    run.report.goal("an idle connection of 10,000, bytes resident", idle, "≤", 4096)
+
+
+@benchmark("messages between servers: signed, between workers, through Redis")
+def bus(run):
+    program = run.program("bus")
+    if not program:
+        return
+
+    def ask(mode):
+        done = subprocess.run(
+            [program, mode], capture_output=True, text=True, timeout=120
+        )
+        if done.returncode != 0:
+            raise Failure(done.stderr.strip() or f"exit code {done.returncode}")
+        return json.loads(done.stdout)
+
+    goal = run.report.goal
+    one = ask("hmac")
+    goal("sign a message of 200 bytes, ns", one["sign_ns"], "≤", 2000)
+    goal("check one, ns", one["check_ns"], "≤", 2000)
+    one = ask("stream")
+    goal("messages/s between two workers", one["messages_per_second"], "≥", 500000)
+    one = ask("fanout")
+    goal("deliveries/s to eight servers", one["deliveries_per_second"], "≥", 1000000)
+    one = ask("round")
+    goal(
+        "a round trip, bare socket pair / bus",
+        one["bare_p50_us"] / one["bus_p50_us"],
+        "≥",
+        0.8,
+    )
+    if shutil.which("redis-server"):
+        one = ask("redis")
+        goal("published through Redis, of bare PUBLISH", one["ratio"], "≥", 0.85)
+
+
+@benchmark("calls between servers: from one worker to another, through Redis")
+def rpc(run):
+    program, bare = run.program("rpc"), run.program("bus")
+    if not program or not bare:
+        return
+
+    def ask(mode, url, count, fibers=64):
+        command = [program, mode, url, str(count), str(fibers)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        if done.returncode != 0:
+            raise Failure(done.stderr.strip() or f"exit code {done.returncode}")
+        return json.loads(done.stdout)
+
+    goal = run.report.goal
+    embedded = f"lmdb:{os.path.join(run.directory, 'calls')}"
+    done = subprocess.run([bare, "round"], capture_output=True, text=True, timeout=120)
+    pair = json.loads(done.stdout)["bare_p50_us"]
+    one = ask("alone", embedded, 5000)
+    goal("one call at a time, p50 in µs", one["p50_us"], "≤", 60)
+    run.report.ratio("the same beside a bare socket pair", one["p50_us"] / pair)
+    one = ask("call", embedded, 200000)
+    goal("calls/s with 64 under way", one["calls_per_second"], "≥", 200000)
+    used = max(one["cpu_us"], one["other_cpu_us"])
+    goal("CPU of a call, the busier of both, µs", used, "≤", 5)
+    one = ask("publish", embedded, 500000)
+    goal("messages/s to a subscription", one["messages_per_second"], "≥", 500000)
+    used = max(one["cpu_us"], one["other_cpu_us"])
+    goal("CPU of a message, the busier of both, µs", used, "≤", 2)
+    if shutil.which("redis-server"):
+        with Redis(run, "calls") as redis:
+            one = ask("alone", f"unix:{redis.socket}", 5000)
+            goal("one call at a time through Redis, p50 in µs", one["p50_us"], "≤", 60)
+            one = ask("call", f"unix:{redis.socket}", 50000)
+            run.report.ratio(
+                "calls/s through Redis, with 64 under way", one["calls_per_second"]
+            )
+
+
+# ---- Tasks ---------------------------------------------------------------------------
+
+TASKS = 50_000
+TASKS_AT_ONCE = 50
+TASK_PEERS = {"BullMQ": "bullmq.js", "node-resque": "resque.js"}
+
+
+class Redis:
+    """A server for one measure, on a socket, that keeps nothing."""
+
+    def __init__(self, run, name):
+        self.socket = os.path.join(run.directory, f"{name}.sock")
+        command = ["redis-server", "--port", "0", "--unixsocket", self.socket]
+        self.running = Running([*command, "--save", ""], run.directory)
+
+    def __enter__(self):
+        self.running.__enter__()
+        deadline = time.monotonic() + 20
+        while not os.path.exists(self.socket):
+            if time.monotonic() > deadline:
+                raise Failure("redis-server does not start")
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *error):
+        self.running.__exit__(*error)
+
+    def cpu_us(self):
+        return cpu_ns(self.running.pid) / 1000
+
+    def commands(self):
+        """Those that clients sent; what scripts call does not count."""
+        shown = subprocess.run(
+            ["redis-cli", "-s", self.socket, "info", "commandstats"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        sent = 0
+        for line in shown.splitlines():
+            name, _, rest = line.removeprefix("cmdstat_").partition(":calls=")
+            if name in ("evalsha", "blpop", "eval", "ping"):
+                sent += int(rest.split(",")[0])
+        return sent
+
+
+def npm_packages(run):
+    """A folder with the peers' packages: kept, as they are fetched once."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = os.path.join(cache, "muster-bench")
+    modules = os.path.join(folder, "node_modules")
+    wanted = ("bullmq", "node-resque", "ioredis")
+    if all(os.path.isdir(os.path.join(modules, name)) for name in wanted):
+        return modules
+    npm = run.tool("npm")
+    if npm is None:
+        return None
+    os.makedirs(folder, exist_ok=True)
+    command = [npm, "install", "--prefix", folder, "--no-audit", "--no-fund"]
+    done = subprocess.run([*command, *wanted], capture_output=True, timeout=300)
+    if done.returncode == 0:
+        return modules
+    run.report.is_partial = True
+    run.report.note("npm cannot fetch bullmq and node-resque: skipped")
+    return None
+
+
+Subject = collections.namedtuple("Subject", "name measure")
+
+
+@benchmark("tasks that do nothing, 50 at once, one worker; and one when idle")
+def tasks(run):
+    program, node = run.program("tasks"), run.tool("node")
+    if not program or not run.tool("redis-server"):
+        return
+    modules = npm_packages(run) if node else None
+
+    def rates(command, **environment):
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env={**os.environ, "NODE_PATH": modules or "", **environment},
+        )
+        if done.returncode != 0:
+            raise Failure(done.stderr.strip()[-200:])
+        return {k: float(v) for k, v in map(str.split, done.stdout.splitlines())}
+
+    def beside_redis(name, *command):
+        def measure():
+            with Redis(run, "tasks") as redis:
+                own = resource.getrusage(resource.RUSAGE_CHILDREN)
+                before = redis.cpu_us()
+                sample = rates(
+                    [*command[:-1], command[-1] + redis.socket]
+                    + [str(TASKS), str(TASKS_AT_ONCE)]
+                )
+                spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+                sample["redis_us"] = (redis.cpu_us() - before) / TASKS
+            used = spent.ru_utime + spent.ru_stime - own.ru_utime - own.ru_stime
+            return {**sample, "cpu_us": used * 1e6 / TASKS}
+
+        return Subject(name, measure)
+
+    def embedded(**environment):
+        store = f"lmdb:{os.path.join(run.directory, f'tasks{time.monotonic_ns()}')}"
+        own = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [program, "run", store, str(TASKS), str(TASKS_AT_ONCE)]
+        sample = rates(command, **environment)
+        spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used = spent.ru_utime + spent.ru_stime - own.ru_utime - own.ru_stime
+        return {**sample, "cpu_us": used * 1e6 / TASKS}
+
+    subjects = [
+        Subject("muster, embedded", embedded),
+        Subject("muster, embedded, fast", lambda: embedded(FAST="1")),
+        beside_redis("muster, Redis", program, "run", "unix:"),
+    ]
+    for name, script in TASK_PEERS.items() if modules else ():
+        path = os.path.join(HERE, "peers", script)
+        subjects.append(beside_redis(name, node, path, ""))
+    samples = interleave(run, subjects, lambda subject: subject.measure())
+    run.report.columns("enqueue/s", "run/s", "own CPU µs", "Redis CPU µs")
+    for name in samples.rounds:
+        keys = ("enqueue", "run", "cpu_us", "redis_us")
+        run.report.row(name, *(samples.median(name, key) for key in keys))
+    for peer, goal in (("BullMQ", 2.5), ("node-resque", 6)):
+        run.report.goal(
+            f"run/s, muster, Redis / {peer}",
+            samples.ratio("muster, Redis", peer, "run"),
+            "≥",
+            goal,
+        )
+    measure_idle(run, program, samples)
+
+
+def measure_idle(run, program, samples):
+    def latency(store, **environment):
+        done = subprocess.run(
+            [program, "latency", store, "500"],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, **environment},
+        )
+        if done.returncode != 0:
+            raise Failure(done.stderr.strip()[-200:])
+        return float(done.stdout.split()[1])
+
+    run.progress("one at a time, and none")
+    own = f"lmdb:{os.path.join(run.directory, 'idle')}"
+    start = "enqueue to start, p50 µs"
+    run.report.ratio(f"embedded, which waits for the disk twice: {start}", latency(own))
+    run.report.goal(
+        f"embedded, fast: {start}", latency(own + "-fast", FAST="1"), "≤", 100
+    )
+    with Redis(run, "idle") as redis:
+        url = f"unix:{redis.socket}"
+        run.report.goal(f"Redis: {start}", latency(url), "≤", 1000)
+        with Running([program, "idle", url], run.directory) as idle:
+            idle.next_of("idle")
+            before = redis.commands()
+            time.sleep(5)
+            run.report.ratio(
+                "Redis: commands/s of an idle worker, heartbeats included",
+                (redis.commands() - before) / 5,
+            )
+
+
+# ---- The cache -----------------------------------------------------------------
+
+
+CACHE_OPERATIONS = 200_000
+CACHE_FIBERS = (64, 256)
+
+
+def cache_numbers(command):
+    """What bench/cache.c says."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    if done.returncode != 0:
+        raise Failure(done.stderr.strip() or f"exit code {done.returncode}")
+    found = json.loads(done.stdout)
+    return {"rate": found["per_second"], "ns": found["ns"], "cpu_us": found["cpu_us"]}
+
+
+def wait_for_file(path, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not os.path.exists(path):
+        if time.monotonic() > deadline:
+            raise Failure(f"{path} is not there after {seconds} s")
+        time.sleep(0.01)
+
+
+def redis_benchmark(tool, socket, depth, operations):
+    """The very command a load is, at the same depth, for the same keys."""
+    command = [tool, "-s", socket, "-c", "1", "-P", str(depth), "-n", str(operations)]
+    command += ["-r", "10000", "--csv"]
+    command += ["HMGET", "muster:cache:key%3A__rand_int__", "v", "t", "c", "x", "r"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    cells = done.stdout.strip().splitlines()[-1].split('","')
+    if done.returncode != 0 or len(cells) < 2:
+        raise Failure(done.stderr.strip() or "redis-benchmark said nothing")
+    rate = float(cells[1])
+    return {"rate": rate, "ns": 1e9 / rate}
+
+
+@benchmark("the cache through the public API, embedded and on Redis")
+def cache(run):
+    program = run.program("cache")
+    server = run.tool("redis-server")
+    peer = run.tool("redis-benchmark")
+    if not program:
+        return
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else run.directory
+    folder = tempfile.mkdtemp(prefix="muster-bench-", dir=memory)
+    socket = os.path.join(folder, "redis.sock")
+    os.environ["XDG_RUNTIME_DIR"] = folder  # where what is embedded lies
+
+    def ours(name, mode, url, *more, operations=CACHE_OPERATIONS):
+        command = [program, mode, url, str(operations), *map(str, more)]
+        return Program(name, command)
+
+    def theirs(name, depth, operations=CACHE_OPERATIONS):
+        return Program(name, (depth, operations))
+
+    def measure(one):
+        if isinstance(one.command, tuple):
+            return redis_benchmark(peer, socket, *one.command)
+        return cache_numbers(one.command)
+
+    lmdb = f"lmdb:{folder}/store"
+    subjects = [ours("get, embedded", "get", lmdb)]
+    subjects += [ours("put, embedded, 256 fibers", "put", lmdb, 256)]
+    try:
+        if server:
+            options = ["--port", "0", "--unixsocket", socket, "--dir", folder]
+            redis = Running([server, *options, "--save", ""], run.directory)
+        with redis if server else contextlib.nullcontext():
+            if server:
+                wait_for_file(socket)
+                url = f"unix:{socket}"
+                subjects += [ours("get, Redis, alone", "alone", url, operations=20_000)]
+                for depth in CACHE_FIBERS:
+                    subjects += [ours(f"get, Redis, {depth} fibers", "load", url, depth)]
+                    if peer:
+                        subjects += [theirs(f"redis-benchmark, depth {depth}", depth)]
+                subjects += [ours("put, Redis, 256 fibers", "put", url, 256)]
+            samples = interleave(run, subjects, measure)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+    run.report.columns("operations/s", "ns", "CPU µs")
+    for name in samples.rounds:
+        run.report.row(
+            name, *(samples.median(name, key) for key in ("rate", "ns", "cpu_us"))
+        )
+    get, put = "get, embedded", "put, embedded, 256 fibers"
+    run.report.goal("a get, embedded, ns", samples.median(get, "ns"), "≤", 1000)
+    run.report.goal(
+        "a round trip to Redis / a get, embedded",
+        samples.ratio("get, Redis, alone", get, "ns"),
+        "≥",
+        50,
+    )
+    run.report.goal("puts/s, embedded", samples.median(put, "rate"), "≥", 400_000)
+    for depth in CACHE_FIBERS:
+        run.report.goal(
+            f"gets/s, Redis, {depth} fibers / redis-benchmark at that depth",
+            samples.ratio(
+                f"get, Redis, {depth} fibers", f"redis-benchmark, depth {depth}", "rate"
+            ),
+            "≥",
+            0.9,
+        )

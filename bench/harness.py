@@ -283,13 +283,17 @@ def check_answers(port, closes):
 # ---- Load ----------------------------------------------------------------------
 
 
-def wrk_command(port, seconds, connections=64, core=None, close=False):
+def wrk_command(
+    port, seconds, connections=64, core=None, close=False, path="/", headers=()
+):
     command = ["taskset", "-c", str(core)] if core is not None else []
     command += [find_tool("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s"]
     command += ["-s", os.path.join(HERE, "wrk.lua")]
     if close:
         command += ["-H", "Connection: close"]
-    return command + [f"http://127.0.0.1:{port}/"]
+    for header in headers:
+        command += ["-H", header]
+    return command + [f"http://127.0.0.1:{port}{path}"]
 
 
 def wrk_environment(pipeline):

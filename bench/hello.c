@@ -5,6 +5,7 @@
  *
  * "/" answers "hello, world\n", DELAY_MS later where that is given; "/worker"
  * answers the worker's id; "/block?ms=N" holds up the whole worker for so long.
+ * Any other path is a file's below HELLO_FILES, where that is set.
  * The policy is MUSTER_SCHED_POLICY's. A line on stdout for each worker that
  * listens, "listening PID", and that ended, "exit PID".
  */
@@ -19,6 +20,7 @@
 
 static struct muster_cluster *cluster;
 static uint64_t delay_ms;
+static struct muster_http_files *files;
 
 static void hello(struct muster_http *http)
 {
@@ -43,6 +45,12 @@ static void block(struct muster_http *http)
 	hello(http);
 }
 
+static void send_file(struct muster_http *http)
+{
+	if (muster_http_reply_file(http, files, NULL) != 0)
+		muster_http_reply(http, 404, "text/plain", "no file\n", 8);
+}
+
 static void on_request(struct muster_http *http, void *arg)
 {
 	const char *path = muster_http_path(http);
@@ -54,6 +62,8 @@ static void on_request(struct muster_http *http, void *arg)
 			muster_worker_id(muster_self(cluster)));
 	else if (strcmp(path, "/block") == 0)
 		block(http);
+	else if (files != NULL && path[1] != 0)
+		send_file(http);
 	else if (delay_ms > 0)
 		muster_timer_start(cluster, delay_ms, 0, on_delay, http);
 	else
@@ -79,6 +89,15 @@ static void on_exit_of(struct muster_worker *worker, int code, int signal,
 	fflush(stdout);
 }
 
+static void open_files(const char *root)
+{
+	const struct muster_http_files_options options = { .root = root };
+
+	if (root != NULL &&
+	    muster_http_files_open(cluster, &options, &files) < 0)
+		errx(1, "%s", muster_problem_text(cluster));
+}
+
 int main(int argc, char **argv)
 {
 	char url[64];
@@ -98,8 +117,13 @@ int main(int argc, char **argv)
 	if (muster_is_primary(cluster)) {
 		muster_on_listening(cluster, on_listening, NULL);
 		muster_on_exit(cluster, on_exit_of, NULL);
-	} else if (muster_http_listen(cluster, url, on_request, NULL) < 0) {
-		errx(1, "%s", muster_problem_text(cluster));
+	} else {
+		open_files(getenv("HELLO_FILES"));
+		if (muster_http_listen(cluster, url, on_request, NULL) < 0)
+			errx(1, "%s", muster_problem_text(cluster));
 	}
-	return muster_cluster_run(cluster);
+	int code = muster_cluster_run(cluster);
+
+	muster_http_files_close(files);
+	return code;
 }

@@ -2,7 +2,7 @@
 
 import os
 
-from harness import CLOSES_ALWAYS, CLOSES_NEVER, HERE, Server
+from harness import BODY, CLOSES_ALWAYS, CLOSES_NEVER, HERE, Server
 
 POLICIES = ("least", "rr", "shared", "reuseport")
 
@@ -27,19 +27,35 @@ http {{
         listen 127.0.0.1:{port} backlog=4096{reuseport};
         location = / {{ return 200 "hello, world\\n"; }}
         location = /worker {{ return 200 "$pid\\n"; }}
+        location /files/ {{ root {directory}; sendfile on; tcp_nopush on; {cache} }}
     }}
 }}
 """
 
 
-def muster(run, policy="least", workers=1, delay_ms=0, name=None):
+def muster(run, policy="least", workers=1, delay_ms=0, name=None, env=None):
     program = run.program("hello")
     return program and Server(
         name or f"muster {policy}",
         lambda port, _: [program, str(port), str(workers), str(delay_ms)],
         workers,
-        env={"MUSTER_SCHED_POLICY": policy},
+        env={"MUSTER_SCHED_POLICY": policy, **(env or {})},
         announces=True,
+    )
+
+
+def actions(run, name="muster"):
+    """An API server; its "/" is a file, so that it can be seen to serve."""
+    program = run.program("actions")
+    folder = os.path.join(run.directory, "public")
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "index.html"), "wb") as file:
+        file.write(BODY)
+    options = ["--workers", "1", "--public", folder]
+    return program and Server(
+        name,
+        lambda port, _: [program, "--listen", f"127.0.0.1:{port}"] + options,
+        env={"MUSTER_HOME": run.directory, "MUSTER_STORE": "", "STORE": ""},
     )
 
 
@@ -55,7 +71,7 @@ def floor(run, close=False):
     return server
 
 
-def nginx(run, workers=1, reuseport=False):
+def nginx(run, workers=1, reuseport=False, name=None, caches=False):
     program = run.tool("nginx")
 
     def command(port, directory):
@@ -68,11 +84,12 @@ def nginx(run, workers=1, reuseport=False):
                     directory=directory,
                     port=port,
                     reuseport=" reuseport" if reuseport else "",
+                    cache="open_file_cache max=1000 inactive=60s;" if caches else "",
                 )
             )
         return [program, "-p", directory, "-c", path, "-e", "stderr"]
 
-    name = "nginx reuseport" if reuseport else "nginx"
+    name = name or ("nginx reuseport" if reuseport else "nginx")
     return program and Server(name, command, workers)
 
 

@@ -1,10 +1,12 @@
 /*
- * What the store does in a second: store MODE URL [durable|normal|fast] [N]
+ * What the store does in a second:
+ * store MODE URL [durable|normal|fast] [N] [PIPES]
  *
  *   get       cache reads at once (embedded)
  *   load      cache reads through the loop, 64 under way
  *   put       cache writes, 256 under way
- *   tasks     enqueue, then claim and complete, in batches of 32, 4 under way
+ *   tasks     enqueue, then claim and complete, in batches of 32, PIPES (4) of
+ *             them under way
  *   wake      from enqueue to claimed, one at a time, by whoever waits
  *   memory    what a queued task takes (lmdb:, unix:)
  *
@@ -28,6 +30,7 @@
 #define PAYLOAD_BYTES 200
 #define BATCH         32
 #define PIPES         4
+#define PIPES_MAX     1024
 #define ID_BYTES      22
 
 struct bench {
@@ -35,6 +38,7 @@ struct bench {
 	struct store *store;
 	const char *url;
 	uint64_t wanted;
+	unsigned pipes;
 	uint64_t started;
 	uint64_t done;
 	char payload[PAYLOAD_BYTES];
@@ -281,9 +285,10 @@ static void claim_next(struct bench *bench)
 static void tasks(struct bench *bench, uint64_t count)
 {
 	count = count / BATCH * BATCH;
-	report("enqueue", count, run(bench, enqueue_next, PIPES, count));
+	report("enqueue", count, run(bench, enqueue_next, bench->pipes, count));
 	printf(", ");
-	report("claim_complete", count, run(bench, claim_next, PIPES, count));
+	report("claim_complete", count,
+	       run(bench, claim_next, bench->pipes, count));
 }
 
 /* ---- waking ---- */
@@ -394,7 +399,7 @@ static void memory(struct bench *bench, uint64_t count)
 	run(bench, load_next, 1, 1); /* it is up */
 	uint64_t before = used_bytes(bench->url);
 
-	run(bench, enqueue_next, PIPES, count);
+	run(bench, enqueue_next, bench->pipes, count);
 	printf("\"bytes_per_task\": %.0f",
 	       (double)(used_bytes(bench->url) - before) / (double)count);
 }
@@ -412,12 +417,16 @@ int main(int argc, char **argv)
 	struct problem problem = { 0 };
 
 	if (argc < 3) {
-		fprintf(stderr, "store: MODE URL [durable|normal|fast] [N]\n");
+		fprintf(stderr, "store: MODE URL [durable|normal|fast] [N] "
+				"[PIPES]\n");
 		return 2;
 	}
 	const char *mode = argv[1];
 	const char *durability = argc > 3 ? argv[3] : "normal";
 	uint64_t count = argc > 4 ? strtoull(argv[4], NULL, 10) : 200000;
+
+	bench.pipes = argc > 5 ? (unsigned)strtoul(argv[5], NULL, 10) : PIPES;
+	MUST(bench.pipes > 0 && bench.pipes <= PIPES_MAX);
 
 	if (strcmp(durability, "durable") == 0)
 		options.durability = STORE_DURABLE;
