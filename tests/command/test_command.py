@@ -39,7 +39,7 @@ def complains(arguments, code, *parts):
 def test_help_names_every_command():
     code, printed, _ = muster("help")
     equal(code, 0)
-    for command in ("start-cluster", "completion", "help", "version"):
+    for command in ("start-cluster", "cache", "peers", "stats", "tasks", "completion", "help", "version"):
         assert f"\n  {command} " in printed, printed
         code, own, _ = muster("help", command)
         assert code == 0 and own.startswith(f"usage: muster {command}"), own
@@ -70,6 +70,19 @@ def test_wrong_usage_is_exit_code_2_and_one_line():
     complains(["start-cluster", "a", "--env", "=x"], 2, "KEY=VALUE")
     complains(["start-cluster", "a", "--uid", "no such"], 2, "--uid")
     complains(["start-cluster", "a", "--log", "loud"], 2, "debug", "'loud'")
+    complains(["cache"], 2, "needs a verb", "muster cache get KEY")
+    complains(["cache", "gte", "a"], 2, "'gte'", "did you mean 'get'?")
+    complains(["cache", "get"], 2, "cache get needs KEY")
+    complains(["cache", "get", "a", "b"], 2, "'b' is too many")
+    complains(["cache", "size"], 2, "--store URL, or MUSTER_STORE")
+    complains(["cache", "size", "--store", "ftp://x"], 2, "lmdb:PATH")
+    complains(["cache", "size", "--raw"], 2, "--raw means nothing here")
+    complains(["cache", "set", "a", "b", "--ttl", "soon"], 2, "--ttl", "'soon'")
+    complains(["cache", "clear", "--store", "lmdb:/x"], 2, "PREFIX", "--all")
+    complains(["tasks", "enqueue"], 2, "tasks enqueue needs NAME")
+    complains(["tasks", "show", "a", "--all"], 2, "--all means nothing here")
+    complains(["tasks", "retry", "--store", "lmdb:/x"], 2, "ID", "--all")
+    complains(["tasks", "enqueue", "a", "--priority", "9"], 2, "0 to 3", "'9'")
     complains(["completion", "tcsh"], 2, "bash", "'tcsh'")
     complains(["version", "x"], 2, "'x'")
 
@@ -197,6 +210,14 @@ def test_a_program_that_starts_slowly_is_not_ready_before_it_listens():
             equal(json.loads(get(address, "/api/status").text)["pid"], int(new))
             program.signal(signal.SIGTERM)
             program.end()
+
+
+def test_start_cluster_does_not_try_again_what_cannot_work():
+    script = "echo tried; exit 78"
+    command = [MUSTER, "start-cluster", "/bin/sh", "-i", "1", "--", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True)
+    equal((done.returncode, done.stdout.count("tried")), (1, 1))
+    assert "cannot work as it is set up" in done.stderr, done.stderr
 
 
 def test_start_cluster_gives_up_on_a_program_that_keeps_failing():

@@ -9,7 +9,7 @@ import tempfile
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
-from program import DEADLINE_S, Program, equal, get, main, own_address
+from program import DEADLINE_S, HOME, Program, equal, get, main, own_address
 
 FOLDER = sys.argv[1]
 CORES = len(os.sched_getaffinity(0))
@@ -54,6 +54,36 @@ def test_messages():
             places.append(program.said.index(line))
         equal(places, sorted(places))
         program.end()
+
+
+def test_shared_cache():
+    with tempfile.TemporaryDirectory() as home:
+        environment = {"MUSTER_HOME": home, "MUSTER_STORE": ""}
+        with example("shared_cache", "4", **environment) as program:
+            readers = set()
+            for _ in range(4):
+                line = program.expect(r"is reader (\d) of the report made by (.*)")
+                readers.add(line.group(1))
+            equal(readers, {"1", "2", "3", "4"})
+            equal(sum("makes the report" in line for line in program.said), 1)
+            program.signal(signal.SIGINT)
+            program.end()
+
+
+def test_hello_cluster():
+    with tempfile.TemporaryDirectory() as home:
+        environment = {"MUSTER_HOME": home, "MUSTER_STORE": ""}
+        with example("hello_cluster", "3", **environment) as program:
+            heard = {}
+            # The last one speaks when all listen.
+            while not any(len(hearers) == 3 for hearers in heard.values()):
+                line = program.expect(r"^\S+-(\d) hears that \S+-(\d) greeted {")
+                heard.setdefault(line.group(2), set()).add(line.group(1))
+            for worker in 1, 2, 3:
+                said = f"Hello from the node hello-cluster-worker-{worker}"
+                assert said in program.said, program.said
+            program.signal(signal.SIGINT)
+            program.end()
 
 
 def test_all_done():
@@ -132,6 +162,34 @@ def test_own_loop():
         program.end()
 
 
+def test_tasks():
+    with tempfile.TemporaryDirectory() as home:
+        own = {"MUSTER_HOME": home, "STORE": f"lmdb:{home}/tasks"}
+        with example("tasks", "--workers", "2", **own) as program:
+            for _ in range(2):
+                program.expect("tasks-worker-[12] takes tasks")
+
+            def tasks(*arguments, code=0):
+                with example("tasks", *arguments, **own) as producer:
+                    producer.end(code)
+                    return "\n".join(producer.said)
+
+            tasks("enqueue", "resize", '{"picture":"cat.png","width":640}')
+            program.expect("resize: cat.png is 640 wide")
+            tasks("enqueue", "sendMail", '{"to":"ann@example.org"}')
+            program.expect("sendMail: try again later")
+            program.expect("sendMail: sent to ann@example.org at attempt 2")
+            equal(tasks("produce", "20"), "enqueued 20 tasks")
+            for number in range(1, 21):
+                program.expect(f"resize: {number}.png is 100 wide")
+            program.expect("report: [0-9]+ wait, 0 are dead")
+            assert "no task 'nothing'" in tasks("enqueue", "nothing", code=1)
+            assert "no JSON object" in tasks("enqueue", "resize", "{", code=1)
+            assert "usage:" in tasks("enqueue", code=2)
+            program.signal(signal.SIGTERM)
+            program.end()
+
+
 def test_rolling():
     address = own_address()
     with tempfile.TemporaryDirectory() as folder:
@@ -162,7 +220,8 @@ def test_rolling():
 
 
 def test_api():
-    arguments = ["--port", "0", "--workers", "2", "--store", "lmdb:x"]
+    store = "lmdb:" + os.path.join(HOME.name, "store")
+    arguments = ["--port", "0", "--workers", "2", "--store", store]
     with example("api", *arguments, ALLOW_CRASH="1") as program:
         port = program.expect(r"2 workers serve http://localhost:(\d+)")[1]
         address = "127.0.0.1:" + port
@@ -198,9 +257,11 @@ def test_api():
 
 def test_api_takes_its_settings_from_the_environment():
     address = own_address()
-    with example("api", PORT=address, WORKERS="1", STORE="x") as program:
+    store = os.path.join(HOME.name, "other")
+    with example("api", PORT=address, WORKERS="1", STORE=store) as program:
         program.expect("1 workers serve")
         equal(get(address, "/api/crash").status, 403)
+        assert os.listdir(store), "it keeps nothing where it was told to"
         program.signal(signal.SIGTERM)
         program.end()
     with example("api", "--nonsense") as program:

@@ -170,6 +170,49 @@ static void a_pool_whose_workers_die_young_reports_failure(void)
 	assert_non_null(strstr(errors_of(p), "pool failed"));
 }
 
+static void refuse(struct muster_timer *timer, void *arg)
+{
+	(void)timer;
+	(void)arg;
+	_exit(78);
+}
+
+static int misconfigured(int argc, char **argv)
+{
+	struct muster_cluster *cluster = open_obedient(argc, argv);
+
+	if (muster_is_primary(cluster))
+		say_events(cluster);
+	else
+		muster_timer_start(cluster, 1, 0, refuse, NULL);
+	return muster_cluster_run(cluster);
+}
+
+static void a_worker_that_cannot_work_as_it_is_set_up_fails_the_pool(void)
+{
+	struct process *p = start("misconfigured", "workers=1",
+				  "min_uptime_ms=60000", NULL);
+
+	expect(p, "exit 1 code=78 *");
+	expect_end(p, 1);
+	assert_int_equal(count_lines(p, "fork 1 *"), 1);
+	assert_non_null(strstr(errors_of(p), "pool failed"));
+	assert_non_null(strstr(errors_of(p), "worker 1 cannot work as it is "
+					     "set up"));
+}
+
+/* It worked once: what it lacks may come back. */
+static void one_that_was_ready_is_tried_again(void)
+{
+	struct process *p =
+		start("obedient", "workers=1", "listen=127.0.0.1:0", NULL);
+
+	expect(p, "ready 1");
+	command(p, "tell 1 exit 78");
+	expect(p, "exit 1 code=78 *");
+	expect(p, "ready 1");
+}
+
 static void say_failure(struct muster_cluster *cluster, void *arg)
 {
 	(void)arg;
@@ -358,8 +401,9 @@ static void a_pool_is_not_refilled_once_it_is_disconnected(void)
 }
 
 static const struct test_program programs[] = {
-	PROGRAM(obedient), PROGRAM(mortal),   PROGRAM(patient),
-	PROGRAM(missing),  PROGRAM(stranger), { NULL, NULL },
+	PROGRAM(obedient),      PROGRAM(mortal),  PROGRAM(patient),
+	PROGRAM(misconfigured), PROGRAM(missing), PROGRAM(stranger),
+	{ NULL, NULL },
 };
 
 static const struct test tests[] = {
@@ -374,6 +418,8 @@ static const struct test tests[] = {
 	TEST(a_pool_whose_workers_die_young_reports_failure),
 	TEST(the_application_is_told_of_the_failure),
 	TEST(failures_long_ago_do_not_count),
+	TEST(a_worker_that_cannot_work_as_it_is_set_up_fails_the_pool),
+	TEST(one_that_was_ready_is_tried_again),
 	TEST(a_program_that_cannot_be_started_is_a_failure_of_the_pool),
 	TEST(a_worker_that_does_not_get_ready_in_time_is_replaced),
 	TEST(a_worker_says_by_itself_that_it_is_ready),

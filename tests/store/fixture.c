@@ -406,6 +406,32 @@ int fixture_tear_down(void **state)
 
 /* ---- answers ---- */
 
+struct fixture_audit fixture_audit(struct fixture *fixture, bool is_repairing)
+{
+	struct fixture *f = fixture;
+	struct fixture_audit sum = { .looked_at = 0 };
+	char cursor[512];
+	size_t length = 0;
+
+	do {
+		struct reply *reply =
+			ASK(audit, .cursor = store_bytes(cursor, length),
+			    .is_repairing = is_repairing);
+
+		assert_done(reply);
+		sum.looked_at += reply->count;
+		sum.repaired += reply->value;
+		for (size_t i = 0; i < STORE_DIFFERENCE_KINDS; i++) {
+			sum.found[i] += reply->found[i];
+			sum.total += reply->found[i];
+		}
+		length = reply->text_length;
+		MUST(length <= sizeof(cursor));
+		memcpy(cursor, reply->text, length);
+	} while (length > 0);
+	return sum;
+}
+
 struct reply *reply_new(struct fixture *fixture, enum operation operation)
 {
 	struct reply *reply = mem_zalloc(sizeof(*reply));
@@ -437,6 +463,7 @@ static void copy_task(struct reply *reply, size_t i,
 	COPY(reply->items[i].owner, task->owner);
 	COPY(reply->items[i].error, task->error);
 	COPY(reply->items[i].result, task->result);
+	COPY(reply->items[i].progress, task->progress);
 	reply->items[i].token = task->token;
 	reply->items[i].attempt = task->attempt;
 	reply->items[i].state = task->state;
@@ -447,7 +474,7 @@ static void copy_lists(struct reply *reply, const struct store_answer *answer)
 {
 	switch ((int)reply->operation) {
 	case DO_enqueue:
-		for (size_t i = 0; i < reply->count; i++)
+		for (size_t i = 0; i < reply->count && i < 64; i++)
 			COPY(reply->items[i].id, answer->enqueue.ids[i]);
 		break;
 	case DO_claim:
@@ -495,6 +522,17 @@ static void copy_lists(struct reply *reply, const struct store_answer *answer)
 			COPY(reply->items[i].text,
 			     answer->peers.list[i].record);
 		}
+		for (size_t i = 0; i < answer->peers.gone_count; i++) {
+			const struct store_peer_gone *gone =
+				&answer->peers.gone[i];
+			size_t length = strlen(reply->gone);
+
+			snprintf(reply->gone + length,
+				 sizeof(reply->gone) - length, "%.*s:%.*s=%s ",
+				 (int)gone->id.length, gone->id.data,
+				 (int)gone->nonce.length, gone->nonce.data,
+				 gone->has_left ? "left" : "dead");
+		}
 		break;
 	case DO_stats_read:
 		reply->count = answer->stats.count;
@@ -509,6 +547,33 @@ static void copy_lists(struct reply *reply, const struct store_answer *answer)
 			COPY(reply->items[i].id, answer->keys.keys[i]);
 		COPY(reply->text, answer->keys.cursor);
 		reply->text_length = answer->keys.cursor.length;
+		break;
+	case DO_audit:
+		reply->count = answer->audit.looked_at;
+		reply->value = answer->audit.repaired;
+		memcpy(reply->found, answer->audit.found, sizeof(reply->found));
+		COPY(reply->text, answer->audit.cursor);
+		reply->text_length = answer->audit.cursor.length;
+		break;
+	case DO_events:
+		reply->count = answer->events.count;
+		reply->value = answer->events.last;
+		for (size_t i = 0; i < reply->count && i < 64; i++) {
+			const struct store_event *event =
+				&answer->events.list[i];
+
+			COPY(reply->items[i].id, event->id);
+			COPY(reply->items[i].owner, event->owner);
+			COPY(reply->items[i].text, event->detail);
+			reply->items[i].token = event->sequence;
+			reply->items[i].value = (int64_t)event->kind;
+			reply->items[i].in_ms = (int64_t)event->time_ms;
+		}
+		break;
+	case DO_cache_export:
+		reply->count = answer->entries.count;
+		COPY(reply->text, answer->entries.cursor);
+		reply->text_length = answer->entries.cursor.length;
 		break;
 	default:
 		break;
@@ -526,6 +591,7 @@ static void copy_values(struct reply *reply, const struct store_answer *answer)
 		reply->value = answer->name.number;
 		break;
 	case DO_reap_owner:
+	case DO_adopt_queue:
 	case DO_cache_size:
 	case DO_cache_clear:
 	case DO_cache_length:
@@ -547,6 +613,7 @@ static void copy_values(struct reply *reply, const struct store_answer *answer)
 	case DO_cache_lock:
 		reply->token = answer->lock.token;
 		reply->left_ms = answer->lock.left_ms;
+		reply->is_new = answer->lock.is_new;
 		break;
 	default:
 		break;

@@ -53,6 +53,7 @@ struct reply {
 	int64_t counter;
 	uint64_t token;
 	uint64_t left_ms;
+	bool is_new;
 	int64_t next_ms;
 	char text[2048]; /* a value, a cursor, a name */
 	size_t text_length;
@@ -67,18 +68,21 @@ struct reply {
 		char owner[64];
 		char error[128];
 		char result[128];
+		char progress[64];
 		uint64_t token;
 		uint32_t attempt;
 		enum store_task_state state;
 		int64_t in_ms;
 		int64_t value;
 	} items[64];
+	char gone[256]; /* "id:nonce=left " or dead of each */
 	uint64_t queued;
 	uint64_t delayed;
 	uint64_t active;
 	uint64_t dead;
 	uint64_t done;
 	uint64_t orphans;
+	uint64_t found[STORE_DIFFERENCE_KINDS];
 };
 
 extern const char *fixture_back_end;
@@ -110,6 +114,15 @@ void on_reply(void *owner, const struct store_answer *answer);
 struct reply *reply_wait(struct reply *reply);
 /* Lets the loop run for a while, which is what the test is about. */
 void fixture_run_ms(struct fixture *fixture, unsigned ms);
+
+/* All pieces of an audit, summed up. */
+struct fixture_audit {
+	uint64_t looked_at;
+	uint64_t repaired;
+	uint64_t total;
+	uint64_t found[STORE_DIFFERENCE_KINDS];
+};
+struct fixture_audit fixture_audit(struct fixture *fixture, bool is_repairing);
 
 #define T(text) store_text(text)
 

@@ -123,6 +123,213 @@ static void the_time_of_reading_is_kept(void **state)
 	assert_string_equal(again->text, "v");
 }
 
+static void an_entry_can_be_made_to_expire(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_done(ASK(cache_save, .key = T("v"), .value = T("x"),
+			.type = T("t")));
+	assert_done(ASK(cache_add, .key = T("n"), .delta = 3));
+	assert_done(ASK(cache_push, .key = T("l"), .value = T("1")));
+	assert_done(ASK(cache_expire, .key = T("v"), .ttl_ms = 60000));
+	struct reply *load = ASK(cache_load, .key = T("v"));
+
+	assert_string_equal(load->text, "x");
+	assert_string_equal(load->type, "t");
+	assert_true(load->expires_ms > load->created_ms + 50000);
+	assert_done(ASK(cache_expire, .key = T("v"), .ttl_ms = 30));
+	assert_done(ASK(cache_expire, .key = T("n"), .ttl_ms = 30));
+	assert_done(ASK(cache_expire, .key = T("l"), .ttl_ms = 30));
+	fixture_run_ms(f, 50);
+	assert_int_equal(ASK(cache_load, .key = T("v"))->result,
+			 STORE_NOT_FOUND);
+	assert_int_equal(ASK(cache_add, .key = T("n"), .delta = 1)->counter, 1);
+	assert_int_equal(ASK(cache_length, .key = T("l"))->value, 0);
+	assert_int_equal(ASK(cache_expire, .key = T("v"), .ttl_ms = 30)->result,
+			 STORE_NOT_FOUND);
+}
+
+static void an_entry_can_be_made_to_stay(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_done(
+		ASK(cache_save, .key = T("v"), .value = T("x"), .ttl_ms = 60));
+	assert_done(
+		ASK(cache_push, .key = T("l"), .value = T("1"), .ttl_ms = 60));
+	assert_done(ASK(cache_expire, .key = T("v")));
+	assert_done(ASK(cache_expire, .key = T("l")));
+	fixture_run_ms(f, 80);
+	struct reply *load = ASK(cache_load, .key = T("v"));
+
+	assert_string_equal(load->text, "x");
+	assert_int_equal(load->expires_ms, 0);
+	assert_int_equal(ASK(cache_length, .key = T("l"))->value, 1);
+	assert_int_equal(ASK(cache_size)->value, 2);
+}
+
+/* Carries what one store exports over to another one. */
+struct carrier {
+	struct reply *page;
+	struct store *to;
+	size_t entries;
+	size_t counters;
+	size_t pieces; /* of lists, the first one not counted */
+};
+
+static void on_page(void *owner, const struct store_answer *answer)
+{
+	struct carrier *carrier = owner;
+	struct fixture *f = carrier->page->fixture;
+
+	for (size_t i = 0; i < answer->entries.count; i++) {
+		const struct store_cache_entry *entry =
+			&answer->entries.list[i];
+
+		carrier->entries += !entry->is_continued;
+		carrier->pieces += entry->is_continued;
+		carrier->counters += entry->kind == STORE_ENTRY_COUNTER;
+		START_AT(carrier->to, cache_import, .entry = *entry);
+	}
+	on_reply(carrier->page, answer);
+}
+
+static void carry(struct fixture *f, struct carrier *carrier, uint32_t limit)
+{
+	struct store_cache_export request = { .limit = limit };
+
+	do {
+		carrier->page = reply_new(f, DO_cache_export);
+		store_cache_export(f->store, &request, on_page, carrier);
+		assert_done(reply_wait(carrier->page));
+		request.cursor = store_bytes(carrier->page->text,
+					     carrier->page->text_length);
+	} while (request.cursor.length > 0);
+	/* What was imported is there when this has been answered. */
+	ASK_AT(carrier->to, cache_size);
+}
+
+static struct store *open_elsewhere(struct fixture *f)
+{
+	char url[200];
+
+	snprintf(url, sizeof(url), "%s%s", f->url,
+		 f->is_redis || f->is_cluster ? "" : "-2");
+	f->options.prefix = "elsewhere";
+	struct store *store = fixture_open(f, url);
+
+	f->options.prefix = NULL;
+	return store;
+}
+
+static void what_is_exported_can_be_imported(void **state)
+{
+	struct fixture *f = *state;
+	struct carrier carrier = { .to = open_elsewhere(f) };
+	static const char key[] = "{k}:\0 %|";
+
+	assert_done(ASK(cache_save, .key = store_bytes(key, sizeof(key)),
+			.value = T("v\r\n"), .type = T("text/plain")));
+	assert_done(ASK(cache_save, .key = T("short"), .value = T("x"),
+			.ttl_ms = 600000));
+	assert_done(ASK(cache_save, .key = T("empty"), .value = T("")));
+	assert_done(ASK(cache_add, .key = T("n"), .delta = -42));
+	assert_done(ASK(cache_push, .key = T("l"), .value = T("1")));
+	assert_done(ASK(cache_push, .key = T("l"), .value = T("2"),
+			.ttl_ms = 600000));
+	struct reply *before = ASK(cache_load, .key = T("short"));
+
+	carry(f, &carrier, 2);
+	/* SCAN may name one twice. */
+	assert_true(carrier.entries >= 5);
+	assert_true(carrier.counters >= 1);
+	assert_int_equal(ASK_AT(carrier.to, cache_size)->value, 5);
+	struct reply *load = ASK_AT(carrier.to, cache_load,
+				    .key = store_bytes(key, sizeof(key)));
+
+	assert_string_equal(load->text, "v\r\n");
+	assert_string_equal(load->type, "text/plain");
+	assert_int_equal(load->expires_ms, 0);
+	load = ASK_AT(carrier.to, cache_load, .key = T("short"));
+	assert_string_equal(load->text, "x");
+	assert_true(load->created_ms == before->created_ms);
+	assert_true(load->expires_ms == before->expires_ms);
+	assert_done(ASK_AT(carrier.to, cache_load, .key = T("empty")));
+	assert_int_equal(
+		ASK_AT(carrier.to, cache_add, .key = T("n"), .delta = 1)
+			->counter,
+		-41);
+	assert_int_equal(ASK_AT(carrier.to, cache_length, .key = T("l"))->value,
+			 2);
+	assert_string_equal(ASK_AT(carrier.to, cache_pop, .key = T("l"))->text,
+			    "1");
+	fixture_close(f, carrier.to);
+}
+
+static void long_lists_are_exported_in_pieces(void **state)
+{
+	struct fixture *f = *state;
+	struct carrier carrier = { .to = open_elsewhere(f) };
+	struct reply *last = NULL;
+
+	for (int i = 0; i < 2500; i++) {
+		char text[16];
+
+		snprintf(text, sizeof(text), "%d", i);
+		last = START(cache_push, .key = T("l"), .value = T(text));
+	}
+	assert_done(reply_wait(last));
+	carry(f, &carrier, 0);
+	assert_int_equal(carrier.entries, 1);
+	assert_int_equal(carrier.pieces, 2);
+	assert_int_equal(ASK_AT(carrier.to, cache_length, .key = T("l"))->value,
+			 2500);
+	for (int i = 0; i < 2500; i += 500) {
+		char text[16];
+
+		snprintf(text, sizeof(text), "%d", i);
+		assert_string_equal(
+			ASK_AT(carrier.to, cache_pop, .key = T("l"))->text,
+			text);
+		for (int j = 1; j < 500; j++)
+			last = START_AT(carrier.to, cache_pop, .key = T("l"));
+		reply_wait(last);
+	}
+	fixture_close(f, carrier.to);
+}
+
+static void importing_replaces_and_minds_the_time(void **state)
+{
+	struct fixture *f = *state;
+	static const struct store_bytes items[] = { { "1", 1 }, { "2", 1 } };
+
+	assert_done(ASK(cache_push, .key = T("a"), .value = T("old")));
+	assert_done(
+		ASK(cache_import, .entry = { .key = T("a"),
+					     .value = T("new"),
+					     .created_ms = 1600000000123 }));
+	struct reply *load = ASK(cache_load, .key = T("a"));
+
+	assert_string_equal(load->text, "new");
+	assert_true(load->created_ms == 1600000000123);
+	assert_done(ASK(cache_import, .entry = { .kind = STORE_ENTRY_LIST,
+						 .key = T("a"),
+						 .values = items,
+						 .value_count = 2 }));
+	assert_int_equal(ASK(cache_length, .key = T("a"))->value, 2);
+	/* Its time was over before it came. */
+	assert_int_equal(
+		ASK(cache_import, .entry = { .key = T("b"),
+					     .value = T("x"),
+					     .expires_ms = 1600000000000 })
+			->result,
+		STORE_NOT_FOUND);
+	assert_int_equal(ASK(cache_load, .key = T("b"))->result,
+			 STORE_NOT_FOUND);
+	assert_problem(ASK(cache_import, .entry = { .value = T("x") }), -EINVAL,
+		       "STORE_NAME_INVALID");
+}
+
 static void destroying_tells_whether_it_was_there(void **state)
 {
 	struct fixture *f = *state;
@@ -430,6 +637,11 @@ int main(int count, char **arguments)
 		TEST(what_has_expired_is_gone),
 		TEST(loading_can_prolong),
 		TEST(the_time_of_reading_is_kept),
+		TEST(an_entry_can_be_made_to_expire),
+		TEST(an_entry_can_be_made_to_stay),
+		TEST(what_is_exported_can_be_imported),
+		TEST(long_lists_are_exported_in_pieces),
+		TEST(importing_replaces_and_minds_the_time),
 		TEST(destroying_tells_whether_it_was_there),
 		TEST(keys_come_in_pages),
 		TEST(clearing_can_be_by_prefix),

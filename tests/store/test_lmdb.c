@@ -289,7 +289,7 @@ static void a_full_store_can_be_emptied(void **state)
 			break;
 		accepted++;
 	}
-	assert_problem(reply, -ENOSPC, "STORE_FULL");
+	assert_problem(reply, -ENOSPC, "STORE_NEARLY_FULL");
 	assert_true(accepted > 20);
 	for (int i = 0; i < accepted; i++) {
 		struct reply *claim = claim_some(f, "me", 1);
@@ -317,12 +317,20 @@ static void assert_refused(struct fixture *f, const char *url, const char *name)
 	assert_true(problem.code < 0);
 }
 
-static void a_process_opens_a_store_once(void **state)
+/* Closing one must not drop the locks of the other: fcntl(2). */
+static void a_process_may_open_a_store_twice(void **state)
 {
 	struct fixture *f = *state;
+	struct store *second = fixture_open(f, f->url);
 
-	assert_refused(f, f->url, "STORE_OPEN_ALREADY");
 	assert_int_equal(enqueue_one(f, "a")->results[0], STORE_DONE);
+	assert_int_equal(ASK_AT(second, show, .id = T("a"))->result,
+			 STORE_DONE);
+	fixture_close(f, second);
+	second = fixture_open(f, f->url);
+	fixture_close(f, f->store);
+	f->store = second;
+	assert_int_equal(enqueue_one(f, "a")->results[0], STORE_KNOWN);
 }
 
 static void what_is_no_store_is_refused(void **state)
@@ -465,7 +473,7 @@ int main(void)
 		TEST(whoever_sits_on_the_lock_delays_nobody_for_ever),
 		TEST(a_reader_that_died_is_forgotten),
 		TEST(a_full_store_can_be_emptied),
-		TEST(a_process_opens_a_store_once),
+		TEST(a_process_may_open_a_store_twice),
 		TEST(what_is_no_store_is_refused),
 		TEST(a_foreign_pid_namespace_is_refused),
 		TEST(a_full_cache_forgets_what_was_not_read),

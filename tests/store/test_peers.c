@@ -74,6 +74,24 @@ static void a_silent_peer_is_found_dead_once(void **state)
 	assert_int_equal(ping(f, "a-1", "n1", false, 50)->result, STORE_STALE);
 }
 
+static void what_became_of_a_peer_is_known(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_done(ping(f, "a-1", "n1", true, 60000));
+	assert_string_equal(ASK(peer_list)->gone, "");
+	assert_done(ASK(peer_leave, .id = T("a-1"), .nonce = T("n1")));
+	assert_string_equal(ASK(peer_list)->gone, "a-1:n1=left ");
+	assert_done(ping(f, "a-1", "n2", true, 60000));
+	assert_done(ASK(peer_down, .id = T("a-1"), .nonce = T("n2")));
+	struct reply *list = ASK(peer_list);
+
+	assert_int_equal(list->count, 0);
+	assert_non_null(strstr(list->gone, "a-1:n1=left "));
+	assert_non_null(strstr(list->gone, "a-1:n2=dead "));
+	assert_int_equal(strlen(list->gone), 24);
+}
+
 static void a_dead_peers_place_can_be_taken(void **state)
 {
 	struct fixture *f = *state;
@@ -158,9 +176,9 @@ static void statistics_are_counted_once(void **state)
 {
 	struct fixture *f = *state;
 	const struct store_stat stats[] = {
-		{ T("api-worker-1:requests"), 5, false },
-		{ T("connections"), 7, true },
-		{ T("requests"), 5, false },
+		{ T("api-worker-1:requests"), 5, false, false },
+		{ T("connections"), 7, true, false },
+		{ T("requests"), 5, false, false },
 	};
 
 	assert_done(ASK(stats_flush, .source = T("n1"), .sequence = 1,
@@ -176,6 +194,26 @@ static void statistics_are_counted_once(void **state)
 	assert_int_equal(stat_named(f, "requests"), 15);
 	assert_int_equal(stat_named(f, "connections"), 7);
 	assert_int_equal(ASK(stats_read, .prefix = T("api-"))->count, 1);
+}
+
+static void statistics_are_removed_and_sources_forgotten(void **state)
+{
+	struct fixture *f = *state;
+	struct store_stat stat = { T("requests"), 5, .is_gauge = false };
+
+	assert_done(ASK(stats_flush, .source = T("n1"), .sequence = 7,
+			.stats = &stat, .count = 1, .is_last = true));
+	assert_done(ASK(stats_flush, .source = T("n1"), .sequence = 7,
+			.stats = &stat, .count = 1));
+	assert_int_equal(stat_named(f, "requests"), 10);
+	/* Without a source nothing is remembered. */
+	assert_done(ASK(stats_flush, .stats = &stat, .count = 1));
+	assert_done(ASK(stats_flush, .stats = &stat, .count = 1));
+	assert_int_equal(stat_named(f, "requests"), 20);
+	stat.is_removed = true;
+	assert_done(ASK(stats_flush, .stats = &stat, .count = 1));
+	assert_done(ASK(stats_flush, .stats = &stat, .count = 1));
+	assert_int_equal(ASK(stats_read)->count, 0);
 }
 
 static void it_says_when_it_is_ready(void **state)
@@ -198,11 +236,13 @@ int main(int count, char **arguments)
 		TEST(a_peer_joins_and_leaves),
 		TEST(a_name_is_one_peers),
 		TEST(a_silent_peer_is_found_dead_once),
+		TEST(what_became_of_a_peer_is_known),
 		TEST(a_dead_peers_place_can_be_taken),
 		TEST(names_are_the_lowest_free),
 		TEST(a_wanted_name_is_had_if_free),
 		TEST(a_silent_holder_loses_its_name),
 		TEST(statistics_are_counted_once),
+		TEST(statistics_are_removed_and_sources_forgotten),
 		TEST(it_says_when_it_is_ready),
 	};
 

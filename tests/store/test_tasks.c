@@ -639,17 +639,6 @@ static void effects_are_made_with_the_completion(void **state)
 	assert_done(ASK(cache_save, .key = T("old"), .value = T("v")));
 	PUT(.id = T("a"));
 	item.token = TAKE("me", 1)->items[0].token;
-	if (f->is_cluster) {
-		/* The cache is on other nodes: only tasks go along. */
-		assert_problem(ASK(complete, .items = &item, .count = 1),
-			       -EXDEV, "STORE_CROSS_SLOT");
-		item.effect_count = 1;
-		assert_int_equal(
-			ASK(complete, .items = &item, .count = 1)->results[0],
-			STORE_DONE);
-		assert_string_equal(TAKE("me", 5)->items[0].id, "child");
-		return;
-	}
 	assert_int_equal(ASK(complete, .items = &item, .count = 1)->results[0],
 			 STORE_DONE);
 	struct reply *load = ASK(cache_load, .key = T("k"));

@@ -12,18 +12,25 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 
 # A command in front of the program, valgrind for example.
 WRAPPER = shlex.split(os.environ.get("MUSTER_TEST_WRAPPER", ""))
 DEADLINE_S = 300 if WRAPPER else 30
+# Where what a program keeps is, unless a test says so; gone with this process.
+HOME = tempfile.TemporaryDirectory(prefix="muster-home-")
 
 
 def own_address():
     """A loopback address that no other test uses while this one runs."""
     pid = os.getpid()
     return f"127.{64 + pid // 65536 % 128}.{pid // 256 % 256}.{pid % 256}:8080"
+
+
+class Skipped(Exception):
+    """What the test needs is not there, and why."""
 
 
 class Program:
@@ -38,7 +45,7 @@ class Program:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
+            env={**os.environ, "MUSTER_HOME": HOME.name, **environment},
             start_new_session=True,
         )
 
@@ -132,6 +139,8 @@ def main(tests):
         try:
             tests[name]()
             print(f"ok {number} - {title}", flush=True)
+        except Skipped as reason:
+            print(f"ok {number} - {title} # SKIP {reason}", flush=True)
         except Exception:
             failed += 1
             print(f"not ok {number} - {title}")

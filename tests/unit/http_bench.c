@@ -50,18 +50,24 @@ static void on_request(struct muster_http *http, void *arg)
 						   : strlen(bench->reply));
 }
 
-void bench_open(struct bench *bench, const struct http_settings *settings)
+void bench_serve(struct bench *bench, const struct http_settings *settings)
 {
 	struct http_settings own = { 0 };
 
 	if (settings != NULL)
 		own = *settings;
-	memset(bench, 0, sizeof(*bench));
-	bench->reply = "hello";
 	own.handler = on_request;
 	own.arg = bench;
-	bench->loop = loop_new(&no_log);
+	http_server_free(bench->server);
 	bench->server = http_server_new(bench->loop, &own);
+}
+
+void bench_open(struct bench *bench, const struct http_settings *settings)
+{
+	memset(bench, 0, sizeof(*bench));
+	bench->reply = "hello";
+	bench->loop = loop_new(&no_log);
+	bench_serve(bench, settings);
 }
 
 void bench_close(struct bench *bench)

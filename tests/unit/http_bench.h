@@ -41,6 +41,8 @@ struct client {
 
 void bench_open(struct bench *bench, const struct http_settings *settings);
 void bench_close(struct bench *bench);
+/* Another server in the place of the one that is there. */
+void bench_serve(struct bench *bench, const struct http_settings *settings);
 
 /* `type` of a unix socket pair: with SOCK_SEQPACKET each recv(2) is one write
  * of the server's. */

@@ -407,6 +407,37 @@ static void what_is_no_escape_stays_as_sent(void **state)
 	client_close(client);
 }
 
+static void list_parameters(struct bench *of, struct muster_http *http)
+{
+	const char *name;
+	const char *value;
+	char told[64] = "";
+
+	(void)of;
+	for (size_t i = 0; muster_http_parameter_at(http, i, &name, &value);
+	     i++) {
+		strcat(told, name);
+		strcat(told, "=");
+		strcat(told, value);
+		strcat(told, "|");
+	}
+	assert_string_equal(told, "a=1|b=|a=2 3|=x|");
+	assert_false(muster_http_parameter_at(http, 4, &name, &value));
+	assert_false(muster_http_parameter_at(http, 9, &name, &value));
+}
+
+static void parameters_are_listed_in_their_order(void **state)
+{
+	(void)state;
+	struct client *client = client_open(&bench, SOCK_STREAM);
+
+	bench.on_request = list_parameters;
+	client_send(client, "GET /?a=1&b&&a=2+3&=x HTTP/1.1\r\n"
+			    "Host: a\r\n\r\n");
+	client_expect(client, "hello");
+	client_close(client);
+}
+
 static void many_tiny_parameters_have_room(void **state)
 {
 	(void)state;
@@ -847,6 +878,7 @@ int main(void)
 		with(open_default, the_request_line_is_told),
 		with(open_default, a_tcp_client_has_an_address),
 		with(open_default, parameters_are_decoded),
+		with(open_default, parameters_are_listed_in_their_order),
 		with(open_default, what_is_no_escape_stays_as_sent),
 		with(open_default, many_tiny_parameters_have_room),
 		with(open_default, headers_are_found_in_any_case),

@@ -179,6 +179,17 @@ static void what_is_nested_too_deeply_is_refused(void **state)
 	assert_false(is_nest_value(100 * JSON_DEPTH_MAX));
 }
 
+static void how_deep_a_value_may_be_is_said_by_who_asks(void **state)
+{
+	(void)state;
+	assert_int_equal(json_check("1", 1, 0), JSON_VALUE);
+	assert_int_equal(json_check("[]", 2, 0), JSON_TOO_DEEP);
+	assert_int_equal(json_check("[]", 2, 1), JSON_VALUE);
+	assert_int_equal(json_check("[{}]", 4, 1), JSON_TOO_DEEP);
+	assert_int_equal(json_check("[{},{}]", 7, 2), JSON_VALUE);
+	assert_int_equal(json_check("[{},{}", 6, 2), JSON_NO_VALUE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -189,6 +200,7 @@ int main(void)
 		cmocka_unit_test(strings_are_those_of_json),
 		cmocka_unit_test(strings_are_utf8),
 		cmocka_unit_test(what_is_nested_too_deeply_is_refused),
+		cmocka_unit_test(how_deep_a_value_may_be_is_said_by_who_asks),
 	};
 
 	return cmocka_run_group_tests_name("json", tests, NULL, NULL);

@@ -126,6 +126,52 @@ static void a_cluster_has_hosts(void **state)
 	store_url_fini(&url);
 }
 
+static void encryption_has_its_files(void **state)
+{
+	(void)state;
+	struct store_url url = read_url(
+		"rediss+cluster://:p@a:1,b?ca=/etc/a%20b&cert=c.pem&key=k.pem"
+		"&verify=ca");
+
+	assert_true(url.is_tls);
+	assert_int_equal(url.host_count, 2);
+	assert_string_equal(url.password, "p");
+	assert_string_equal(url.ca_path, "/etc/a b");
+	assert_string_equal(url.cert_path, "c.pem");
+	assert_string_equal(url.key_path, "k.pem");
+	assert_int_equal(url.check, TLS_CHECK_SIGNER);
+	store_url_fini(&url);
+	url = read_url("rediss+sentinel://a/main?verify=no");
+	assert_true(url.is_tls);
+	assert_string_equal(url.master, "main");
+	assert_int_equal(url.check, TLS_CHECK_NOTHING);
+	assert_null(url.ca_path);
+	store_url_fini(&url);
+	url = read_url("rediss://a/2?verify=yes&verify=no&verify=yes");
+	assert_int_equal(url.database, 2);
+	assert_int_equal(url.check, TLS_CHECK_ALL);
+	store_url_fini(&url);
+}
+
+static void replicas_are_waited_for(void **state)
+{
+	(void)state;
+	static const char *const texts[] = {
+		"redis://a/1?wait_replicas=2&wait_ms=300",
+		"unix:/r?wait_ms=300&db=1&wait_replicas=2",
+		"redis+sentinel://a/m/1?wait_replicas=2&wait_ms=300",
+	};
+
+	for (size_t i = 0; i < 3; i++) {
+		struct store_url url = read_url(texts[i]);
+
+		assert_int_equal(url.wait_replicas, 2);
+		assert_int_equal(url.wait_ms, 300);
+		assert_int_equal(url.database, 1);
+		store_url_fini(&url);
+	}
+}
+
 static void what_is_not_understood_is_refused(void **state)
 {
 	(void)state;
@@ -156,6 +202,19 @@ static void what_is_not_understood_is_refused(void **state)
 		"redis+sentinel://h/",
 		"redis+cluster://h/1",
 		"redis+cluster://a,,b",
+		"redis://h?",
+		"redis://h?db=1",
+		"redis://h?ca=/x",
+		"redis://h?verify=no",
+		"rediss://h?verify=maybe",
+		"rediss://h?verify",
+		"rediss://h?ca=",
+		"rediss://h?ca=%0",
+		"rediss://h?ca=a&",
+		"unix:/r?ca=/x",
+		"redis://h?wait_replicas=65",
+		"redis://h?wait_ms=x",
+		"redis+cluster://h?wait=1",
 	};
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -193,6 +252,8 @@ int main(void)
 		cmocka_unit_test(a_unix_socket_takes_a_password),
 		cmocka_unit_test(sentinel_has_hosts_and_a_name),
 		cmocka_unit_test(a_cluster_has_hosts),
+		cmocka_unit_test(encryption_has_its_files),
+		cmocka_unit_test(replicas_are_waited_for),
 		cmocka_unit_test(what_is_not_understood_is_refused),
 		cmocka_unit_test(a_refusal_keeps_the_password_to_itself),
 	};

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -259,6 +260,126 @@ static void a_large_write_is_queued(void **state)
 	assert_true(write_text("again"));
 }
 
+static void on_released(void *arg)
+{
+	++*(size_t *)arg;
+}
+
+static int open_file(const void *bytes, size_t length)
+{
+	int file = memfd_create("piece", MFD_CLOEXEC);
+
+	assert_int_equal(write(file, bytes, length), length);
+	return file;
+}
+
+static void a_small_piece_goes_at_once_behind_its_parts(void **state)
+{
+	char text[] = "head ";
+	struct iovec head = { text, 5 };
+	size_t released = 0;
+	int file = open_file("0123456789", 10);
+	char room[16] = "";
+
+	(void)state;
+	assert_true(stream_write_piece(
+		bench.stream, &head, 1,
+		&(struct stream_piece){ .descriptor = file,
+					.offset = 2,
+					.length = 5,
+					.release = on_released,
+					.arg = &released }));
+	assert_int_equal(released, 1);
+	assert_true(stream_write_piece(
+		bench.stream, NULL, 0,
+		&(struct stream_piece){ .bytes = " own", .length = 4 }));
+	assert_int_equal(read(bench.ours, room, sizeof(room)), 14);
+	assert_string_equal(room, "head 23456 own");
+	assert_int_equal(stream_queued_bytes(bench.stream), 0);
+	close(file);
+}
+
+/* Each byte says which of the writes it is of. */
+static void pieces_and_bytes_keep_their_order(void **state)
+{
+	static char bytes[3][300000];
+	size_t released = 0;
+	struct iovec part = { bytes[2], sizeof(bytes[2]) };
+	size_t got = 0;
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++)
+		memset(bytes[i], (int)('a' + i), sizeof(bytes[i]));
+	int file = open_file(bytes[0], sizeof(bytes[0]));
+	struct stream_piece of_file = { .descriptor = file,
+					.length = sizeof(bytes[0]),
+					.release = on_released,
+					.arg = &released };
+	struct stream_piece own = { .bytes = bytes[1],
+				    .length = sizeof(bytes[1]),
+				    .release = on_released,
+				    .arg = &released };
+
+	assert_false(stream_write_piece(bench.stream, NULL, 0, &of_file));
+	assert_false(stream_write_piece(bench.stream, NULL, 0, &own));
+	assert_false(stream_write(bench.stream, &part, 1));
+	assert_false(stream_write_piece(bench.stream, &part, 1, &of_file));
+	assert_true(stream_queued_bytes(bench.stream) > 4 * 300000);
+	stream_shutdown(bench.stream);
+	while (got < 5 * 300000) {
+		char room[4096];
+		ssize_t length = read(bench.ours, room, sizeof(room));
+
+		for (ssize_t i = 0; i < length; i++, got++)
+			assert_int_equal(room[i], "abcca"[got / 300000]);
+		loop_turn(bench.loop);
+	}
+	turn_until(&bench.written, 1);
+	assert_int_equal(released, 3);
+	assert_int_equal(stream_queued_bytes(bench.stream), 0);
+	assert_int_equal(read(bench.ours, &got, 1), 0);
+	close(file);
+}
+
+static void a_file_that_became_shorter_ends_the_stream(void **state)
+{
+	size_t released = 0;
+	int file = open_file("0123456789", 10);
+
+	(void)state;
+	assert_false(stream_write_piece(
+		bench.stream, NULL, 0,
+		&(struct stream_piece){ .descriptor = file,
+					.length = 11,
+					.release = on_released,
+					.arg = &released }));
+	turn_until(&bench.failed, 1);
+	assert_int_equal(bench.error, -EIO);
+	assert_int_equal(released, 1);
+	close(file);
+}
+
+static void what_is_queued_is_released_when_a_stream_closes(void **state)
+{
+	size_t released = 0;
+	struct stream_piece piece = { .bytes = "x",
+				      .length = 1,
+				      .release = on_released,
+				      .arg = &released };
+
+	(void)state;
+	assert_false(write_much());
+	assert_false(stream_write_piece(bench.stream, NULL, 0, &piece));
+	assert_false(stream_write_piece(bench.stream, NULL, 0, &piece));
+	close(bench.ours);
+	bench.ours = -1;
+	turn_until(&bench.failed, 1);
+	assert_int_equal(released, 2);
+	/* Nobody takes it any more. */
+	assert_true(stream_write_piece(bench.stream, NULL, 0, &piece));
+	assert_int_equal(released, 3);
+}
+
 static void the_end_is_sent_after_what_is_queued(void **state)
 {
 	char room[8];
@@ -385,6 +506,11 @@ int main(void)
 		named(open_pipe_to_write, a_small_write_goes_at_once, "pipe"),
 		named(open_socket, a_large_write_is_queued, "socket"),
 		named(open_pipe_to_write, a_large_write_is_queued, "pipe"),
+		with(open_socket, a_small_piece_goes_at_once_behind_its_parts),
+		with(open_socket, pieces_and_bytes_keep_their_order),
+		with(open_socket, a_file_that_became_shorter_ends_the_stream),
+		with(open_socket,
+		     what_is_queued_is_released_when_a_stream_closes),
 		with(open_socket, the_end_is_sent_after_what_is_queued),
 		named(open_socket, a_failed_write_is_told_later_and_once,
 		      "socket"),

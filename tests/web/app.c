@@ -1,0 +1,166 @@
+/* An application with one of everything, for test_web.py. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <muster/muster.h>
+
+static void echo(struct muster_call *call)
+{
+	muster_set_json(call, "text", muster_param_json(call, "text"));
+	muster_set_json(call, "id", muster_param_json(call, "id"));
+	muster_set_json(call, "payload", muster_param_json(call, "payload"));
+	muster_set_json(call, "rest", muster_param_json(call, "rest"));
+	muster_set_int(call, "version", muster_call_action(call)->version);
+	muster_set_text(call, "fingerprint", muster_call_fingerprint(call));
+	muster_set_text(call, "connection", muster_call_connection(call));
+}
+
+static void made(struct muster_call *call)
+{
+	muster_set_status(call, 201);
+}
+
+static void nothing(struct muster_call *call)
+{
+	muster_set_status(call, 204);
+}
+
+static void teapot(struct muster_call *call)
+{
+	muster_fail(call, 418, "I am \"a teapot\"");
+}
+
+/* Says when it has begun and how it has ended. */
+static void nap(struct muster_call *call)
+{
+	printf("nap begun\n");
+	int error = muster_sleep(muster_call_server(call),
+				 (uint64_t)muster_param_int(call, "ms"));
+
+	printf("nap ended %s\n", error == -ECANCELED   ? "cancelled"
+				 : error == -ETIMEDOUT ? "late"
+				 : error == 0          ? "well"
+						       : "otherwise");
+	muster_set_int(call, "code", error);
+}
+
+static void big(struct muster_call *call)
+{
+	size_t length = 300 * 1024;
+	char *text = malloc(length + 1);
+
+	if (text == NULL)
+		abort();
+	memset(text, 'x', length);
+	text[length] = '\0';
+	muster_set_text(call, "text", text);
+	free(text);
+}
+
+static void forbid(struct muster_call *call)
+{
+	muster_fail(call, 403, "not you");
+}
+
+static const struct muster_input text = { .name = "text", .type = MUSTER_ANY };
+static const struct muster_input id = { .name = "id" };
+static const struct muster_input payload = { .name = "payload",
+					     .type = MUSTER_ANY };
+static const struct muster_input rest = { .name = "rest" };
+static const struct muster_input password = { .name = "password",
+					      .required = true,
+					      .secret = true };
+static const struct muster_input card = { .name = "card", .secret = true };
+static const struct muster_input city = { .name = "city" };
+static const struct muster_input *const person_members[] = { &city, &card,
+							     NULL };
+static const struct muster_input person = { .name = "person",
+					    .type = MUSTER_OBJECT,
+					    .schema = person_members };
+static const struct muster_input user = { .name = "user", .required = true };
+static const struct muster_input ms = { .name = "ms",
+					.type = MUSTER_INTEGER,
+					.fallback = "60000" };
+
+static const struct muster_action actions[] = {
+	{ .name = "echo",
+	  .version = 1,
+	  .inputs = { &text, &id, &payload, &rest },
+	  .run = echo },
+	{ .name = "echo",
+	  .version = 2,
+	  .inputs = { &text, &id, &payload, &rest },
+	  .run = echo },
+	{ .name = "echo",
+	  .version = 10,
+	  .inputs = { &text, &id, &payload, &rest },
+	  .run = echo },
+	{ .name = "made", .run = made },
+	{ .name = "nothing", .run = nothing },
+	{ .name = "teapot", .run = teapot },
+	{ .name = "nap", .inputs = { &ms }, .run = nap },
+	{ .name = "shortNap", .inputs = { &ms }, .timeout_ms = 20, .run = nap },
+	{ .name = "big", .run = big },
+	{ .name = "logIn",
+	  .inputs = { &user, &password, &person },
+	  .run = made },
+	{ .name = "guarded",
+	  .inputs = { &password },
+	  .middleware = { "guard" },
+	  .run = made },
+	{ .name = "strict", .inputs = { &text }, .strict = true, .run = made },
+	{ .name = "hidden", .blocked = MUSTER_WEB, .run = made },
+	{ 0 },
+};
+
+static const struct muster_middleware middleware[] = {
+	{ .name = "guard", .before = forbid },
+	{ 0 },
+};
+
+static const struct muster_route routes[] = {
+	{ "GET", "/items/:id([0-9]+)", "echo", 2 },
+	{ "GET", "/items/:id", "echo", 0 },
+	{ "PUT", "/items/:id", "made", 0 },
+	{ NULL, "/files/*rest", "echo", 1 },
+	{ "POST", "/api/teapot", "made", 0 },
+	{ 0 },
+};
+
+static int start(struct muster *muster, void *arg)
+{
+	(void)muster;
+	(void)arg;
+	return getenv("TEST_FAILS_TO_START") != NULL ? -ENOENT : 0;
+}
+
+static void stop(struct muster *muster, void *arg)
+{
+	(void)muster;
+	(void)arg;
+	printf("stopped\n");
+}
+
+int main(int argc, char **argv)
+{
+	static const char *const origins[] = { "https://a.example", NULL };
+	bool is_bare = getenv("TEST_BARE") != NULL;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	return muster_main(argc, argv,
+			   &(struct muster_app){
+				   .name = "webtest",
+				   .version = "3.2.1",
+				   .actions = actions,
+				   .middleware = middleware,
+				   .routes = routes,
+				   .on_start = start,
+				   .on_stop = stop,
+				   .limits = { .body_bytes = 65536 },
+				   .origins = is_bare ? origins : NULL,
+				   .no_server_information = is_bare,
+				   .no_requester_information = is_bare,
+			   });
+}

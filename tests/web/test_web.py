@@ -1,0 +1,588 @@
+"""Actions over HTTP, to the byte: test_web.py APP EXAMPLE [TEST]"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import sys
+import tempfile
+
+APP, EXAMPLE = sys.argv[1:3]
+del sys.argv[2:3]
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+from program import DEADLINE_S, Program, equal, main, own_address
+
+HEX40 = "[0-9a-f]{40}"
+UUID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+
+
+class Answer:
+    def __init__(self, status, headers, body):
+        self.status = status
+        self.headers = headers  # names in lower case; the last of a name
+        self.body = body
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def error(self):
+        return self.json["error"]
+
+    @property
+    def params(self):
+        return self.json["requesterInformation"]["receivedParams"]
+
+
+class Client:
+    """One connection, spoken to in bytes."""
+
+    def __init__(self, address):
+        host, port = address.rsplit(":", 1)
+        self.socket = socket.create_connection((host, int(port)), DEADLINE_S)
+        self.rest = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def more(self):
+        block = self.socket.recv(65536)
+        if not block:
+            raise EOFError(self.rest)
+        self.rest += block
+
+    def answer(self, method="GET"):
+        while b"\r\n\r\n" not in self.rest:
+            self.more()
+        head, _, self.rest = self.rest.partition(b"\r\n\r\n")
+        lines = head.decode().split("\r\n")
+        headers = {}
+        for line in lines[1:]:
+            name, value = line.split(": ", 1)
+            headers[name.lower()] = value
+        length = 0 if method == "HEAD" else int(headers.get("content-length", 0))
+        while len(self.rest) < length:
+            self.more()
+        body, self.rest = self.rest[:length], self.rest[length:]
+        return Answer(int(lines[0].split()[1]), headers, body)
+
+    def ask(self, method, target, body=None, **headers):
+        lines = [f"{method} {target} HTTP/1.1", "Host: x"]
+        for name, value in headers.items():
+            lines.append(f"{name.replace('_', '-')}: {value}")
+        if body is not None:
+            lines.append(f"Content-Length: {len(body)}")
+        self.send("\r\n".join(lines + ["", ""]).encode() + (body or b""))
+        return self.answer(method)
+
+    def get(self, target, **headers):
+        return self.ask("GET", target, **headers)
+
+    def post(self, target, body, kind="application/json", method="POST"):
+        if isinstance(body, str):
+            body = body.encode()
+        return self.ask(method, target, body, Content_Type=kind)
+
+
+@contextlib.contextmanager
+def serving(program=APP, **environment):
+    address = own_address()
+    with tempfile.TemporaryDirectory() as home:
+        environment = {"MUSTER_HOME": home, "WORKERS": "1", **environment}
+        with Program(program, "--listen", address, **environment) as process:
+            process.expect("workers serve")
+            with Client(address) as client:
+                client.address = address
+                yield process, client
+            process.signal(signal.SIGTERM)
+            process.end()
+
+
+def complains(answer, status, text):
+    equal((answer.status, answer.error), (status, text))
+    equal(answer.headers["content-type"], "application/json")
+    equal(list(answer.json)[-2:], ["serverInformation", "requesterInformation"])
+
+
+def test_an_answer_to_the_byte():
+    with serving() as (_, client):
+        answer = client.get("/api/made")
+        equal(answer.status, 201)
+        pattern = (
+            r'\{"serverInformation":\{"serverName":"webtest","apiVersion":"3.2.1",'
+            r'"requestDuration":\d+,"currentTime":\d{13}\},"requesterInformation":\{'
+            rf'"id":"({HEX40})-({UUID})","fingerprint":"({HEX40})","messageId":"({UUID})",'
+            r'"remoteIP":"127.0.0.1","receivedParams":\{"action":"made"\}\}\}'
+        )
+        match = re.fullmatch(pattern, answer.body.decode())
+        assert match, answer.body
+        equal((match[1], match[2]), (match[3], match[4]))
+        equal(
+            answer.headers["set-cookie"],
+            f"sessionID={match[1]}; Path=/; HttpOnly; SameSite=Lax",
+        )
+        equal(answer.headers["content-type"], "application/json")
+        equal(answer.headers["access-control-allow-origin"], "*")
+
+
+def test_both_blocks_can_be_switched_off():
+    with serving(TEST_BARE="1") as (_, client):
+        equal(client.get("/api/made").body, b"{}")
+        equal(client.get("/api/teapot").json, {"error": 'I am "a teapot"'})
+        equal(client.get("/api/nope?callback=f").body.decode()[:12], 'f({"error":"')
+
+
+def test_a_session_is_given_once_and_believed():
+    with serving() as (_, client):
+        first = client.get("/api/echo")
+        cookie = first.headers["set-cookie"].split(";")[0]
+        second = client.get("/api/echo", Cookie=f"a=b; {cookie}; c=d")
+        assert "set-cookie" not in second.headers
+        equal(second.json["fingerprint"], first.json["fingerprint"])
+        assert second.json["connection"] != first.json["connection"]
+        fingerprint = second.json["requesterInformation"]["fingerprint"]
+        equal(fingerprint, second.json["fingerprint"])
+        for bad in ("", "a b", '"><script>', "x" * 129):
+            odd = client.get("/api/echo", Cookie=f"sessionID={bad}")
+            assert re.fullmatch(HEX40, odd.json["fingerprint"]), odd.body
+            assert "set-cookie" in odd.headers
+
+
+def test_where_an_action_is_found():
+    with serving() as (_, client):
+        for target in ("/api/made", "/api/made/", "/api?action=made"):
+            equal(client.get(target).status, 201)
+        equal(client.get("/api/%6dade").params, {"action": "made"})
+        equal(client.get("/api/made?action=teapot").status, 201)
+        equal(client.post("/api", '{"action":"made"}').status, 201)
+        unknown = "unknown action or invalid apiVersion"
+        for target in ("/api", "/api/", "/api/nope", "/api/made/x", "/api/mad"):
+            complains(client.get(target), 404, unknown)
+        complains(client.get("/api/made%00"), 404, unknown)
+        complains(client.get("/apix/made"), 404, "there is nothing here")
+        complains(client.get("/"), 404, "there is nothing here")
+        complains(
+            client.get("/api/hidden"),
+            400,
+            "this action does not support the connection type",
+        )
+
+
+def test_versions():
+    with serving() as (_, client):
+        equal(client.get("/api/echo").json["version"], 10)
+        equal(client.get("/api/echo?apiVersion=2").json["version"], 2)
+        equal(client.get("/api/echo?apiVersion=").json["version"], 10)
+        answer = client.post("/api/echo", '{"apiVersion":1}')
+        equal((answer.json["version"], answer.params["apiVersion"]), (1, "1"))
+        for bad in ("3", "0", "x", "-1", "1.0", "99999999999"):
+            answer = client.get(f"/api/echo?apiVersion={bad}")
+            complains(answer, 404, "unknown action or invalid apiVersion")
+
+
+def test_routes():
+    with serving() as (_, client):
+        number = client.get("/items/42").json
+        equal((number["id"], number["version"]), ("42", 2))
+        word = client.get("/ITEMS/caf%C3%A9%2fx+y").json
+        equal((word["id"], word["version"]), ("café/x+y", 10))
+        equal(client.get("/items/abc?apiVersion=1").json["version"], 1)
+        equal(client.get("/items/42?apiVersion=1").json["version"], 2)
+        equal(client.ask("PUT", "/items/42").status, 201)
+        equal(client.ask("HEAD", "/items/42").status, 200)
+        wrong = client.ask("DELETE", "/items/42")
+        complains(wrong, 405, "the method is not allowed here")
+        equal(wrong.headers["allow"], "GET, HEAD, PUT, OPTIONS")
+        equal(client.get("/files/a/b%20c/d").json["rest"], "a/b c/d")
+        equal(client.get("/files").json["rest"], None)
+        equal(client.post("/api/teapot", "{}").status, 201)
+        equal(client.get("/api/teapot").status, 418)
+        equal(client.get("/items/").status, 404)
+        equal(client.get("/items/a%00b").status, 404)
+
+
+def test_later_parameters_win():
+    with serving() as (_, client):
+        equal(client.get("/items/1?id=2").json["id"], "2")
+        answer = client.post("/files/x?text=query&id=query", '{"text":"body"}')
+        equal((answer.json["text"], answer.json["id"]), ("body", "query"))
+        equal(client.get("/api/echo?text=a&text=b").json["text"], "b")
+        equal(client.get("/api/echo?text=a+b%26&nope=1").json["text"], "a b&")
+        equal(client.get("/api/echo?text=1&nope=1").params, {"text": "1", "action": "echo"})
+
+
+def test_bodies():
+    form = "application/x-www-form-urlencoded"
+    with serving() as (_, client):
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            body = '{"text":{"a":[1,"\\u00e9"]}}'
+            answer = client.post("/api/echo", body, method=method)
+            equal(answer.json["text"], {"a": [1, "é"]})
+        equal(client.post("/api/echo", "text=a+b", form).json["text"], "a b")
+        equal(client.post("/api/echo", "[1, 2]").json["payload"], [1, 2])
+        equal(client.post("/api/echo", '{"text":1}', "application/x+json").json["text"], 1)
+        equal(client.post("/api/echo", "", "application/json").status, 200)
+        equal(client.ask("GET", "/api/echo", b"nonsense").status, 200)
+        parts = (
+            '--B\r\nContent-Disposition: form-data; name="text"\r\n\r\n'
+            "é\r\n--B--\r\n"
+        )
+        kind = "multipart/form-data; boundary=B"
+        equal(client.post("/api/echo", parts, kind).json["text"], "é")
+
+
+def test_bodies_that_are_not_what_they_say():
+    form = "application/x-www-form-urlencoded"
+    with serving() as (_, client):
+        for body in ("{", "x", '{"a":1}}', "{'a':1}", '{"a":01}', b'{"text":"\xff"}'):
+            complains(client.post("/api/echo", body), 400, "the body is not valid JSON")
+        for body in ("1", '"x"', "null", "true"):
+            text = "the body is no JSON object or array"
+            complains(client.post("/api/echo", body), 400, text)
+        twice = '{"text":1,"te\\u0078t":2}'
+        text = "the body has two members of one name"
+        complains(client.post("/api/echo", twice), 400, text)
+        deep = '{"text":' + "[" * 31 + "]" * 31 + "}"
+        equal(client.post("/api/echo", deep).status, 200)
+        deep = '{"text":' + "[" * 32 + "]" * 32 + "}"
+        complains(client.post("/api/echo", deep), 400, "the body is nested too deep")
+        text = "a parameter is not valid UTF-8"
+        complains(client.get("/api/echo?text=%ff"), 400, text)
+        complains(client.post("/api/echo", "text=%c3", form), 400, text)
+        many = "&".join(f"a{i}=1" for i in range(1001))
+        text = "there are too many parameters"
+        complains(client.post("/api/echo", many, form), 400, text)
+        text = "the body's Content-Type is not understood"
+        complains(client.post("/api/echo", "x", "text/plain"), 415, text)
+        complains(client.ask("POST", "/api/echo", b"{}"), 415, "the body has no Content-Type")
+        answer = client.ask(
+            "POST", "/api/echo", b"{}", Content_Type="application/json", Content_Encoding="gzip"
+        )
+        complains(answer, 415, "the body's encoding is not understood")
+        kind = "multipart/form-data; boundary=B"
+        complains(client.post("/api/echo", "nonsense", kind), 400, "the form is malformed")
+
+
+def test_inputs():
+    with serving() as (_, client):
+        answer = client.get("/api/logIn")
+        complains(
+            answer,
+            422,
+            "user is a required parameter for this action; "
+            "password is a required parameter for this action",
+        )
+        equal(client.get("/api/strict?text=1").status, 201)
+        answer = client.get("/api/strict?text=1&apiVersion=1&callback=f")
+        equal(answer.status, 201)
+        complains(
+            client.get("/api/strict?text=1&other=2"),
+            422,
+            "other is no parameter of this action",
+        )
+        complains(client.get("/api/nap?ms=x"), 422, "ms has to be an integer")
+
+
+def test_secrets_are_not_shown():
+    with serving() as (_, client):
+        answer = client.post(
+            "/api/logIn",
+            '{"user":"u","password":"hush","person":{"city":"V","card":"hush","x":"hush"}}',
+        )
+        equal(
+            answer.params,
+            {
+                "user": "u",
+                "password": "[FILTERED]",
+                "person": {"city": "V", "card": "[FILTERED]"},
+                "action": "logIn",
+            },
+        )
+        for target in (
+            "/api/logIn?password=hush",
+            "/api/guarded?password=hush",
+            "/api/nope?password=hush",
+            "/api/logIn?password=hush&apiVersion=9",
+        ):
+            answer = client.get(target)
+            assert answer.status in (422, 403, 404), answer.status
+            assert b"hush" not in answer.body, answer.body
+
+
+def test_statuses():
+    with serving() as (_, client):
+        complains(client.get("/api/teapot"), 418, 'I am "a teapot"')
+        complains(client.get("/api/guarded"), 403, "not you")
+        nothing = client.get("/api/nothing")
+        equal((nothing.status, nothing.body), (204, b""))
+        assert "content-length" not in nothing.headers
+        equal(len(client.get("/api/big").json["text"]), 300 * 1024)
+        late = client.get("/api/shortNap")
+        complains(late, 504, "the action took too long")
+        trace = client.ask("TRACE", "/api/made")
+        complains(trace, 405, "the method is not allowed here")
+        equal(trace.headers["allow"], "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+        head = client.ask("HEAD", "/api/made")
+        equal(head.status, 201)
+        assert int(head.headers["content-length"]) > 300
+
+
+def test_jsonp():
+    with serving() as (_, client):
+        answer = client.get("/api/teapot?callback=app.on[3]")
+        equal(answer.status, 418)
+        assert answer.body.startswith(b'app.on[3]({"error":"I am'), answer.body
+        assert answer.body.endswith(b'"callback":"app.on[3]","action":"teapot"}}});')
+        equal(answer.headers["content-type"], "application/javascript")
+        equal(answer.headers["x-content-type-options"], "nosniff")
+        for bad in ("cb(1)%3C", "a-b", "alert%281%29//", "x" * 129, "%2f%2f"):
+            answer = client.get(f"/api/made?callback={bad}")
+            complains(answer, 400, "callback is not the name of a function")
+
+
+def test_pages_of_other_origins():
+    with serving() as (_, client):
+        answer = client.ask(
+            "OPTIONS", "/api/made", Origin="https://b.example", Access_Control_Request_Method="PUT"
+        )
+        equal((answer.status, answer.body), (200, b""))
+        equal(answer.headers["access-control-allow-origin"], "*")
+        assert "PUT" in answer.headers["access-control-allow-methods"]
+        assert "access-control-allow-credentials" not in answer.headers
+    with serving(TEST_BARE="1") as (_, client):
+        answer = client.get("/api/made", Origin="https://a.example")
+        equal(answer.headers["access-control-allow-origin"], "https://a.example")
+        equal(answer.headers["vary"], "Origin")
+        answer = client.get("/api/made", Origin="https://b.example")
+        assert "access-control-allow-origin" not in answer.headers
+
+
+def test_what_http_refuses_is_answered_in_kind():
+    with serving() as (_, client):
+        cases = [
+            (b"GET / HTTP/1.1\r\nHost\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 20000 + b"\r\n\r\n", 431),
+            (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+            (b"POST /api/made HTTP/1.1\r\nHost: x\r\nContent-Length: 65537\r\n\r\n", 413),
+            (
+                b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n"
+                b"Transfer-Encoding: chunked\r\n\r\n",
+                400,
+            ),
+        ]
+        for data, status in cases:
+            with Client(client.address) as other:
+                other.send(data)
+                answer = other.answer()
+                equal(answer.status, status)
+                complains(answer, status, answer.error)
+                equal(answer.headers["connection"], "close")
+                equal(answer.json["requesterInformation"]["remoteIP"], "127.0.0.1")
+        metrics = client.get("/metrics").body.decode()
+        assert 'status="431"} 1\n' in metrics, metrics
+
+
+def test_pages_for_machines():
+    with serving() as (_, client):
+        equal(client.get("/healthz").body, b"ok\n")
+        equal(client.get("/readyz").body, b"ready\n")
+        equal(client.ask("POST", "/healthz").status, 405)
+        equal(client.ask("POST", "/healthz").headers["allow"], "GET, HEAD, OPTIONS")
+        client.get("/api/teapot")
+        metrics = client.get("/metrics")
+        equal(metrics.headers["content-type"], "text/plain; version=0.0.4")
+        for line in metrics.body.decode().splitlines():
+            assert re.fullmatch(
+                r"# (HELP|TYPE) \S+ .+|[a-z_]+\{[a-z]+=\"[^\"]*\"(,[a-z]+=\"[^\"]*\")*\} [\d.]+",
+                line,
+            ), line
+        text = metrics.body.decode()
+        assert 'muster_http_requests_total{node="webtest-worker-1",status="418"} 1\n' in text
+        counts = [int(n) for n in re.findall(r"_bucket\{.*\} (\d+)", text)]
+        equal(counts, sorted(counts))
+        equal(counts[-1], int(re.search(r"_count\{.*\} (\d+)", text)[1]))
+
+
+def test_openapi():
+    with serving() as (_, client):
+        document = client.get("/openapi.json").json
+        equal(document["openapi"], "3.1.0")
+        equal(document["info"], {"title": "webtest", "version": "3.2.1"})
+        paths = document["paths"]
+        assert "/api/hidden" not in paths and "/api/echo" in paths
+        equal(list(paths["/items/{id}"]), ["get", "put"])
+        equal(paths["/items/{id}"]["get"]["parameters"][0]["in"], "path")
+        assert "/files/{rest}" in paths
+        names = set()
+        for path in paths.values():
+            for operation in path.values():
+                assert operation["operationId"] not in names, operation
+                names.add(operation["operationId"])
+        body = paths["/api/logIn"]["post"]["requestBody"]["content"]
+        schema = body["application/json"]["schema"]
+        equal(schema["required"], ["user", "password"])
+        equal(schema["properties"]["person"]["properties"]["card"]["format"], "password")
+
+
+def test_pipelined_answers_come_in_order():
+    with serving() as (_, client):
+        request = "GET {} HTTP/1.1\r\nHost: x\r\n\r\n"
+        targets = ["/api/nap?ms=20"] + [f"/api/echo?text={i}" for i in range(20)]
+        client.send("".join(request.format(target) for target in targets).encode())
+        equal(client.answer().json["code"], 0)
+        for i in range(20):
+            equal(client.answer().json["text"], str(i))
+
+
+def test_a_client_that_leaves_cancels_its_action():
+    with serving() as (process, client):
+        with Client(client.address) as other:
+            other.send(b"GET /api/nap HTTP/1.1\r\nHost: x\r\n\r\n")
+            process.expect("nap begun")
+        process.expect("nap ended cancelled")
+        equal(client.get("/api/made").status, 201)
+        metrics = client.get("/metrics").body.decode()
+        assert re.search(r"muster_actions_running\{.*\} 0\n", metrics), metrics
+
+
+def test_what_is_under_way_is_finished():
+    with serving() as (process, client):
+        client.send(b"GET /api/nap?ms=700 HTTP/1.1\r\nHost: x\r\n\r\n")
+        process.expect("nap begun")
+        with Client(client.address) as other:
+            # An idle connection, which may ask once more.
+            equal(other.get("/readyz").status, 200)
+            process.signal(signal.SIGTERM)
+            until_leaving(other, client.address)
+        answer = client.answer()
+        equal((answer.status, answer.json["code"]), (200, 0))
+        equal(answer.headers["connection"], "close")
+        process.expect("nap ended well")
+        process.expect("stopped")
+
+
+def until_leaving(client, address):
+    """It says that it leaves, or no longer listens; and then goes on."""
+    while True:
+        try:
+            answer = client.get("/readyz")
+        except (EOFError, OSError):
+            return
+        if answer.status == 503:
+            equal(answer.error, "the server is shutting down")
+            equal(answer.headers["connection"], "close")
+            return
+        if answer.headers.get("connection") == "close":
+            return
+
+
+def test_a_reload_drops_nothing():
+    with serving(WORKERS="2") as (process, client):
+        pids = children(process.pid)
+        process.signal(signal.SIGHUP)
+        asked = 0
+        other = Client(client.address)
+        while set(children(process.pid)) & set(pids) or asked < 50:
+            # Not one that prints: nobody reads that here.
+            answer = other.get(f"/api/echo?text={asked}")
+            equal((answer.status, answer.json["text"]), (200, str(asked)))
+            asked += 1
+            if answer.headers.get("connection") == "close":
+                other.socket.close()
+                other = Client(client.address)
+        other.socket.close()
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return file.read().split()
+
+
+def test_what_cannot_work_is_said():
+    with tempfile.TemporaryDirectory() as home:
+        environment = {"MUSTER_HOME": home, "WORKERS": "2", "PORT": own_address()}
+        for arguments, text in (
+            (["--workers", "0"], "--workers wants a number"),
+            (["--log", "loud"], "--log wants off, error"),
+            (["--nonsense"], "usage: webtest"),
+            (["more"], "usage: webtest"),
+        ):
+            with Program(APP, *arguments, **environment) as process:
+                process.expect(text)
+                process.end(2)
+        with Program(APP, **{**environment, "WORKERS": "x"}) as process:
+            process.expect("WORKERS wants a number from 1 to 1024, or max, not 'x'")
+            process.end(2)
+        with Program(APP, "--help") as process:
+            process.expect("usage: webtest")
+            process.expect("--store URL")
+            process.end()
+        with Program(APP, "--store", "redis://127.0.0.1:1", **environment) as process:
+            process.expect("webtest-worker-.: there is no token .*set MUSTER_TOKEN")
+            process.end(1)
+        arguments = ["--store", "nonsense://x", "--token", "of our own"]
+        with Program(APP, *arguments, **environment) as process:
+            process.expect("webtest-worker-.: .*its scheme is unknown")
+            process.end(1)
+
+
+def test_the_example_answers_as_its_forerunner():
+    """What actionHero's example says, in the same order and types."""
+    with serving(EXAMPLE) as (_, client):
+        answer = client.get("/api/cacheTest?key=kkk&value=vvv").json
+        results = answer["cacheTestResults"]
+        equal(
+            list(results), ["saveResp", "sizeResp", "loadResp", "deleteResp"]
+        )
+        equal(
+            list(results["loadResp"]),
+            ["key", "value", "expireTimestamp", "createdAt", "readAt"],
+        )
+        equal(results["loadResp"]["key"], "cacheTest_kkk")
+        equal(results["loadResp"]["readAt"], None)
+        equal(results["deleteResp"], True)
+        equal(
+            answer["requesterInformation"]["receivedParams"],
+            {"key": "kkk", "value": "vvv", "action": "cacheTest"},
+        )
+        complains(
+            client.get("/api/cacheTest"),
+            422,
+            "key is a required parameter for this action; "
+            "value is a required parameter for this action",
+        )
+        nap = client.get("/api/sleepTest?sleepDuration=50").json
+        equal(
+            list(nap)[:4],
+            ["sleepStarted", "sleepEnded", "sleepDelta", "sleepDuration"],
+        )
+        assert nap["sleepDelta"] >= 49 and nap["sleepDuration"] == 50
+        assert nap["serverInformation"]["requestDuration"] >= 49
+        documentation = client.get("/api/showDocumentation").json["documentation"]
+        equal(
+            list(documentation["cacheTest"]["1"]),
+            ["name", "version", "description", "inputs", "outputExample"],
+        )
+
+
+def test_the_example_enqueues_tasks():
+    with serving(EXAMPLE) as (process, client):
+        body = '{"name":"sayHello","params":{"name":"Ann"}}'
+        equal(client.post("/api/enqueueTask", body).json["enqueued"], True)
+        process.expect("hello, Ann, from api-worker-1")
+        equal(client.get("/api/enqueueTask?name=nope").status, 404)
+        equal(client.get("/api/enqueueTask?name=sayHello&delay=-1").status, 422)
+
+
+if __name__ == "__main__":
+    sys.exit(main(globals()))
