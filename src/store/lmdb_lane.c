@@ -11,6 +11,8 @@
 /* The most that one transaction carries: it holds the lock meanwhile. */
 #define BATCH_MAX 512
 #define READERS   1024
+/* Below it a store is refused rather than made smaller; in bytes. */
+#define SMALLEST_MAP ((uint64_t)1 << 30)
 
 /* ---- errors ---- */
 
@@ -403,6 +405,25 @@ static int open_env(struct lmdb_lane *lane, const char *path, uint64_t bytes,
 	return error;
 }
 
+/*
+ * As much address space as there is for it: `ulimit -v` and valgrind leave less
+ * than what costs nothing elsewhere.
+ */
+static int open_env_that_fits(struct lmdb_lane *lane, const char *path,
+			      uint64_t bytes, unsigned flags)
+{
+	int error;
+
+	while ((error = open_env(lane, path, bytes, flags)) != 0 &&
+	       (error == ENOMEM || error == EINVAL) &&
+	       bytes / 2 >= SMALLEST_MAP) {
+		mdb_env_close(lane->env);
+		lane->env = NULL;
+		bytes /= 2;
+	}
+	return error;
+}
+
 static int open_tables(struct lmdb *lmdb, struct lmdb_lane *lane)
 {
 	static const struct {
@@ -452,7 +473,7 @@ int lmdb_lane_open(struct lmdb *lmdb, enum lmdb_lane_number number,
 
 	lane->lmdb = lmdb;
 	lane->number = number;
-	int error = open_env(
+	int error = open_env_that_fits(
 		lane, path, is_tasks ? lmdb->map_bytes : lmdb->shared_bytes,
 		modes[is_tasks ? options->durability : STORE_FAST]);
 
