@@ -22,7 +22,7 @@
 #define LARGE_BYTES ((size_t)3 << 20)
 
 struct end {
-	struct tls *tls;
+	struct stream *stream;
 	struct buffer got;
 	unsigned ends;
 	int error;
@@ -42,8 +42,8 @@ static bool maybe_close(struct end *end)
 {
 	if (!end->closes)
 		return false;
-	tls_close(end->tls);
-	end->tls = NULL;
+	stream_close(end->stream);
+	end->stream = NULL;
 	return true;
 }
 
@@ -56,13 +56,13 @@ static void on_bytes(void *owner, const uint8_t *bytes, size_t length)
 		return;
 	const struct iovec part = { (void *)(uintptr_t)bytes, length };
 
-	(void)!tls_write(end->tls, &part, 1);
+	(void)!stream_write(end->stream, &part, 1);
 }
 
 static void on_end(void *owner, int error)
 {
 	struct end *end = owner;
-	const struct problem *why = tls_problem(end->tls);
+	const struct problem *why = tls_problem(end->stream);
 
 	end->ends++;
 	end->error = error;
@@ -113,14 +113,14 @@ static void open_both(const struct tls_settings *at_client,
 	int ends[2];
 
 	open_pair(ends);
-	client.tls = tls_open(bench.loop, ends[0], client_context, host,
-			      &events, &client);
-	server.tls = tls_open(bench.loop, ends[1], server_context, NULL,
-			      &events, &server);
+	client.stream = tls_connect(bench.loop, ends[0], client_context, host,
+				    &events, &client);
+	server.stream = tls_accept(bench.loop, ends[1], server_context, &events,
+				   &server);
 	tls_context_free(client_context);
 	tls_context_free(server_context);
-	tls_start_reading(client.tls);
-	tls_start_reading(server.tls);
+	stream_start_reading(client.stream);
+	stream_start_reading(server.stream);
 }
 
 /* A server as most are, a client that trusts whoever signs for it. */
@@ -128,9 +128,8 @@ static void open_plain(void)
 {
 	const struct tls_settings at_client = { .ca_path = file("ca.pem") };
 	const struct tls_settings at_server = { .is_server = true,
-						.cert_path = file("server.pem"),
-						.key_path =
-							file("server.key") };
+						.own = { file("server.pem"),
+							 file("server.key") } };
 
 	open_both(&at_client, &at_server, "localhost");
 }
@@ -139,7 +138,7 @@ static bool write_text(struct end *end, const char *text)
 {
 	const struct iovec part = { (void *)(uintptr_t)text, strlen(text) };
 
-	return tls_write(end->tls, &part, 1);
+	return stream_write(end->stream, &part, 1);
 }
 
 static bool has_got(struct end *end, const char *text)
@@ -159,10 +158,10 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	(void)state;
-	if (client.tls != NULL)
-		tls_close(client.tls);
-	if (server.tls != NULL)
-		tls_close(server.tls);
+	if (client.stream != NULL)
+		stream_close(client.stream);
+	if (server.stream != NULL)
+		stream_close(server.stream);
 	buffer_fini(&client.got);
 	buffer_fini(&server.got);
 	loop_bench_close(&bench);
@@ -180,7 +179,7 @@ static void bytes_go_both_ways(void **state)
 	server.echoes = true;
 	open_plain();
 	/* Before the hands are shaken: it waits, and is told when it went. */
-	assert_false(tls_write(client.tls, parts, 2));
+	assert_false(stream_write(client.stream, parts, 2));
 	AWAIT(&bench, has_got(&server, "one two"));
 	AWAIT(&bench, has_got(&client, "one two"));
 	assert_int_equal(client.written, 1);
@@ -200,7 +199,7 @@ static void what_does_not_go_at_once_is_queued(void **state)
 	server.echoes = true;
 	open_plain();
 	AWAIT(&bench, (write_text(&client, ""), true));
-	tls_write(client.tls, &part, 1);
+	stream_write(client.stream, &part, 1);
 	AWAIT(&bench, buffer_length(&client.got) == LARGE_BYTES);
 	assert_memory_equal(buffer_bytes(&client.got), bytes, LARGE_BYTES);
 	assert_true(client.written > 0);
@@ -213,25 +212,26 @@ static void pieces_are_put_together(void **state)
 	(void)state;
 	const struct tls_settings at_client = { .ca_path = file("ca.pem") };
 	struct tls_context *context = make_context(&at_client);
-	struct tls_context *server_context = make_context(
-		&(struct tls_settings){ .is_server = true,
-					.cert_path = file("server.pem"),
-					.key_path = file("server.key") });
+	struct tls_context *server_context =
+		make_context(&(struct tls_settings){
+			.is_server = true,
+			.own = { file("server.pem"), file("server.key") } });
 	int ends[2];
 	int others[2];
 	char byte;
 
 	open_pair(ends);
 	open_pair(others);
-	client.tls = tls_open(bench.loop, ends[0], context, "127.0.0.1",
-			      &events, &client);
-	server.tls = tls_open(bench.loop, others[0], server_context, NULL,
-			      &events, &server);
+	client.stream = tls_connect(bench.loop, ends[0], context, "127.0.0.1",
+				    &events, &client);
+	server.stream = tls_accept(bench.loop, others[0], server_context,
+				   &events, &server);
 	tls_context_free(context);
 	tls_context_free(server_context);
-	tls_start_reading(client.tls);
-	tls_start_reading(server.tls);
-	tls_write(client.tls, &(struct iovec){ (char[]){ "hello" }, 5 }, 1);
+	stream_start_reading(client.stream);
+	stream_start_reading(server.stream);
+	stream_write(client.stream, &(struct iovec){ (char[]){ "hello" }, 5 },
+		     1);
 	loop_bench_begin(&bench);
 	while (!has_got(&server, "hello")) {
 		while (read(ends[1], &byte, 1) == 1) {
@@ -255,8 +255,8 @@ static void an_end_that_is_said_is_no_error(void **state)
 	open_plain();
 	write_text(&client, "x");
 	AWAIT(&bench, has_got(&server, "x"));
-	tls_close(client.tls);
-	client.tls = NULL;
+	stream_close(client.stream);
+	client.stream = NULL;
 	AWAIT(&bench, server.ends > 0);
 	assert_int_equal(server.error, 0);
 	assert_int_equal(server.ends, 1);
@@ -270,10 +270,10 @@ static void an_end_that_is_not_said_is_one(void **state)
 	int ends[2];
 
 	open_pair(ends);
-	client.tls = tls_open(bench.loop, ends[0], context, "localhost",
-			      &events, &client);
+	client.stream = tls_connect(bench.loop, ends[0], context, "localhost",
+				    &events, &client);
 	tls_context_free(context);
-	tls_start_reading(client.tls);
+	stream_start_reading(client.stream);
 	close(ends[1]);
 	AWAIT(&bench, client.ends > 0);
 	assert_true(client.error < 0);
@@ -291,13 +291,13 @@ static void it_may_be_closed_in_any_callback(void **state)
 		if (i == 2)
 			server.closes = client.closes = true;
 		write_text(&client, "x");
-		AWAIT(&bench, server.tls == NULL || client.tls == NULL);
+		AWAIT(&bench, server.stream == NULL || client.stream == NULL);
 		server.closes = client.closes = false;
-		if (server.tls != NULL)
-			tls_close(server.tls);
-		if (client.tls != NULL)
-			tls_close(client.tls);
-		client.tls = server.tls = NULL;
+		if (server.stream != NULL)
+			stream_close(server.stream);
+		if (client.stream != NULL)
+			stream_close(client.stream);
+		client.stream = server.stream = NULL;
 	}
 }
 
@@ -309,10 +309,10 @@ static void what_is_no_tls_is_told(void **state)
 	int ends[2];
 
 	open_pair(ends);
-	client.tls = tls_open(bench.loop, ends[0], context, "localhost",
-			      &events, &client);
+	client.stream = tls_connect(bench.loop, ends[0], context, "localhost",
+				    &events, &client);
 	tls_context_free(context);
-	tls_start_reading(client.tls);
+	stream_start_reading(client.stream);
 	assert_int_equal(write(ends[1], "-ERR what?\r\n", 12), 12);
 	AWAIT(&bench, client.ends > 0);
 	assert_int_equal(client.error, -EPROTO);
@@ -330,9 +330,9 @@ static void refused(const char *ca, const char *cert, const char *host,
 	};
 	char *pem = mem_format("%s.pem", cert);
 	char *key = mem_format("%s.key", cert);
-	const struct tls_settings at_server = { .is_server = true,
-						.cert_path = file(pem),
-						.key_path = file(key) };
+	const struct tls_settings at_server = {
+		.is_server = true, .own = { file(pem), file(key) }
+	};
 
 	client = server = (struct end){ 0 };
 	open_both(&at_client, &at_server, host);
@@ -345,10 +345,10 @@ static void refused(const char *ca, const char *cert, const char *host,
 	assert_string_equal(client.name, is_refused ? "TLS_UNTRUSTED" : "");
 	assert_int_equal(client.error, is_refused ? -EACCES : 0);
 	assert_int_equal(has_got(&server, "secret"), !is_refused);
-	tls_close(client.tls);
-	tls_close(server.tls);
+	stream_close(client.stream);
+	stream_close(server.stream);
 	buffer_fini(&server.got);
-	client.tls = server.tls = NULL;
+	client.stream = server.stream = NULL;
 	free(pem);
 	free(key);
 }
@@ -375,19 +375,19 @@ static void a_server_may_want_certificates(void **state)
 {
 	(void)state;
 	const struct tls_settings with = { .ca_path = file("ca.pem"),
-					   .cert_path = file("client.pem"),
-					   .key_path = file("client.key") };
+					   .own = { file("client.pem"),
+						    file("client.key") } };
 	const struct tls_settings without = { .ca_path = file("ca.pem") };
 	const struct tls_settings wanting = { .is_server = true,
 					      .ca_path = file("ca.pem"),
-					      .cert_path = file("server.pem"),
-					      .key_path = file("server.key") };
+					      .own = { file("server.pem"),
+						       file("server.key") } };
 
 	open_both(&with, &wanting, "localhost");
 	write_text(&client, "x");
 	AWAIT(&bench, has_got(&server, "x"));
-	tls_close(client.tls);
-	tls_close(server.tls);
+	stream_close(client.stream);
+	stream_close(server.stream);
 	buffer_fini(&server.got);
 	client = server = (struct end){ 0 };
 	open_both(&without, &wanting, "localhost");
@@ -414,16 +414,18 @@ static void files_that_are_of_no_use_are_refused(void **state)
 	assert_no_context(
 		(struct tls_settings){ .ca_path = file("server.key") },
 		"TLS_CA");
-	assert_no_context((struct tls_settings){ .ca_path = file("ca.pem"),
-						 .cert_path = file("ca.key") },
-			  "TLS_CERTIFICATE");
-	assert_no_context((struct tls_settings){ .ca_path = file("ca.pem"),
-						 .key_path = file("ca.key") },
-			  "TLS_CERTIFICATE");
 	assert_no_context(
 		(struct tls_settings){ .ca_path = file("ca.pem"),
-				       .cert_path = file("client.pem"),
-				       .key_path = file("server.key") },
+				       .own = { file("ca.key"), NULL } },
+		"TLS_CERTIFICATE");
+	assert_no_context(
+		(struct tls_settings){ .ca_path = file("ca.pem"),
+				       .own = { NULL, file("ca.key") } },
+		"TLS_CERTIFICATE");
+	assert_no_context(
+		(struct tls_settings){
+			.ca_path = file("ca.pem"),
+			.own = { file("client.pem"), file("server.key") } },
 		"TLS_KEY");
 	assert_no_context((struct tls_settings){ .is_server = true },
 			  "TLS_CERTIFICATE");
