@@ -50,6 +50,7 @@ struct primary {
 	struct pool pool;
 	struct reload reload;
 	struct timer *ping;
+	struct timer *tickets;
 	bool is_stopping;
 	struct list done; /* of struct waiting_done */
 	struct loop_task check_done;

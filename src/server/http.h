@@ -23,6 +23,7 @@
 #include "base/buffer.h"
 #include "loop/loop.h"
 #include "loop/stream.h"
+#include "loop/tls.h"
 #include "server/access_log.h"
 
 struct http_server;
@@ -32,6 +33,13 @@ struct http_server;
 typedef void (*http_refuse_fn)(struct muster_http *http, int status,
 			       const char *reason, struct buffer *body,
 			       void *arg);
+
+/* What this server speaks inside TLS, the best first: for
+ * tls_settings.protocols. */
+extern const char *const http_protocols[];
+
+/* What to say, for tls_settings.plain_reply. */
+extern const char http_plain_reply[];
 
 struct http_settings {
 	muster_http_fn handler;
@@ -45,6 +53,7 @@ struct http_settings {
 	bool trusts_forwarded;
 	struct access_log *access_log; /* the server closes it; NULL: none */
 	http_refuse_fn refuse;         /* NULL: a line of text */
+	struct tls_context *tls;       /* the server frees it; NULL: none */
 };
 
 typedef void (*http_closed_fn)(void *token);
