@@ -46,6 +46,7 @@ enum muster_type {
 	MUSTER_OBJECT,
 	MUSTER_ARRAY,
 	MUSTER_ANY,
+	MUSTER_FILE, /* of a multipart form: see muster_param_file() */
 };
 
 /* Who may not run an action: bits of muster_action.blocked. */
@@ -54,6 +55,13 @@ enum muster_transport {
 	MUSTER_WEBSOCKET = 2,
 	MUSTER_TCP = 4,
 	MUSTER_INTERNAL = 8, /* another action, a test */
+};
+
+/* What the body of an HTTP request may be: bits of muster_action.bodies. */
+enum muster_body {
+	MUSTER_BODY_JSON = 1,
+	MUSTER_BODY_URLENCODED = 2,
+	MUSTER_BODY_MULTIPART = 4, /* with files, where there are inputs */
 };
 
 /*
@@ -74,7 +82,9 @@ struct muster_input {
 	muster_format_fn format;
 	muster_validate_fn validate;
 	const char *pattern; /* a text matches it: POSIX extended */
-	uint32_t length_max; /* bytes of a text, elements of an array; 0: any */
+	/* Bytes of a text or of a file (which is refused with 413), elements of
+	 * an array; 0: any. */
+	uint32_t length_max;
 	/* An object's members, ends with NULL. */
 	const struct muster_input *const *schema;
 };
@@ -90,6 +100,11 @@ struct muster_action {
 	unsigned blocked;    /* enum muster_transport */
 	uint32_t timeout_ms; /* 0: the server's; 30,000 */
 	bool strict;         /* refuses parameters that are no inputs */
+	/* Bytes of an HTTP body, files included: 413, before it is read where
+	 * its length is known; 0: as the server's limits say. Good for an
+	 * action that is named by path or query, not by the body itself. */
+	uint64_t body_max;
+	unsigned bodies; /* enum muster_body: 415; 0: any */
 	void (*run)(struct muster_call *call);
 	void *arg; /* see muster_call_arg() */
 };
@@ -160,6 +175,28 @@ MUSTER_PUBLIC bool muster_param_bool(struct muster_call *call,
 /* As JSON, whatever it was sent as; "null" where there is none. */
 MUSTER_PUBLIC const char *muster_param_json(struct muster_call *call,
 					    const char *name);
+/*
+ * An input of type MUSTER_FILE: what came with a multipart form, in a temporary
+ * file without a name, which is gone with the call whatever becomes of it. Of
+ * several files of one name the last one counts. As JSON, also in the answer's
+ * receivedParams, it is {"size", "mimetype", "originalFilename"}.
+ */
+struct muster_file {
+	const char *filename; /* as sent: no path to be trusted; "" */
+	const char *type;     /* as sent; "" */
+	uint64_t size;        /* bytes */
+	int descriptor;       /* at the file's start; not to be closed */
+};
+/* False: it was not sent. Good as long as the call. */
+MUSTER_PUBLIC bool muster_param_file(const struct muster_call *call,
+				     const char *name,
+				     struct muster_file *file);
+/* Keeps it as a file of that path, which must not exist (-EEXIST); mode 0600.
+ * Waits, as it is copied where the temporary file is on another file system.
+ * -ENOENT: it was not sent, or a folder of the path is missing. */
+MUSTER_PUBLIC MUSTER_MUST_READ int
+muster_param_file_save(struct muster_call *call, const char *name,
+		       const char *path);
 /* For format and middleware. */
 MUSTER_PUBLIC void muster_param_set(struct muster_call *call, const char *name,
 				    const char *text);

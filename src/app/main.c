@@ -68,12 +68,13 @@ static void run_listen(struct loop_task *task)
 	struct program *program = LIST_ENTRY(task, struct program, listen);
 	struct muster_http_options options = {
 		.handler = web_handle,
+		.on_head = web_on_head,
 		.arg = program->web,
 		.limits = program->app->limits,
 		.access_log = program->options.access_log,
 	};
 	struct http_listen_owner owner = { on_connections_gone, program,
-					   web_refuse };
+					   web_refuse, web_wants_head };
 	int error = http_listen(program->cluster, program->options.listen,
 				&options, &owner, NULL);
 
@@ -104,6 +105,9 @@ static int make_web(struct program *program, struct muster *muster,
 		.origins = app->origins,
 		.routes = app->routes,
 		.files = program->files,
+		.body_bytes = app->limits.body_bytes > 0
+				      ? app->limits.body_bytes
+				      : HTTP_BODY_BYTES,
 		.no_server_information = app->no_server_information,
 		.no_requester_information = app->no_requester_information,
 		.is_draining = is_draining,

@@ -110,8 +110,9 @@ struct muster_http {
 struct http_server {
 	struct loop *loop;
 	muster_http_fn handler;
-	muster_http_fn on_head; /* NULL: bodies are waited for */
-	http_refuse_fn refuse;  /* NULL: a line of text */
+	muster_http_fn on_head;        /* NULL: bodies are waited for */
+	http_wants_head_fn wants_head; /* NULL: always */
+	http_refuse_fn refuse;         /* NULL: a line of text */
 	void *arg;
 	struct muster_http_limits limits;
 	struct http1_limits head_limits;
@@ -263,6 +264,19 @@ http_write_now(struct muster_http *http, const void *bytes, size_t length);
 /* A form that is read as it comes, or was. */
 struct http_parts;
 
+/* Which files of a form are kept, of each name the last one. */
+struct http_form_filter {
+	/* How many bytes such a file may have; 0: it is passed over, and has
+	 * neither bytes nor a descriptor then. */
+	uint64_t (*bytes_of)(const char *name, void *arg);
+	void *arg; /* good until the form is there */
+};
+
+/* muster_http_stream_form(). `filter` may be NULL: all are kept. */
+__attribute__((warn_unused_result)) int
+http_form_stream(struct muster_http *http,
+		 const struct muster_http_form_options *options,
+		 const struct http_form_filter *filter);
 void http_parts_free(struct http_parts *parts); /* NULL is fine */
 /* 0, or the status to refuse it with. */
 int http_parts_feed(struct http_parts *parts, const void *bytes, size_t length,

@@ -50,9 +50,15 @@ struct web {
 	uint8_t random[4096];
 	size_t random_left;
 	bool is_closed;
+	bool has_body_rules; /* an action takes not every body */
 };
 
 /* web.c */
+
+/* By path, route and query alone, as the body has not come; NULL. */
+const struct action *web_find_early(struct web *web, struct muster_http *http);
+void web_refuse_now(struct web *web, struct muster_http *http, int status,
+		    const char *why);
 
 uint64_t web_now_us(void);
 uint64_t web_took_us(const struct web_request *request); /* until now */
@@ -60,6 +66,18 @@ uint64_t web_took_us(const struct web_request *request); /* until now */
 /* web_params.c: 0, or the status to refuse it with, and why. */
 
 int web_params_read(struct web_request *request, const char **why);
+
+/* web_body.c: likewise. */
+
+/* An enum muster_body; 0: none that is known, and why. */
+unsigned web_body_kind(const struct muster_http *http, const char **why);
+/* Does the method have one that means something? */
+bool web_body_is_read(const struct muster_http *http);
+bool web_body_has_rules(const struct actions *actions);
+/* A body that has come, for an action that is known by now. */
+int web_body_check(const struct web_request *request,
+		   const struct action *action, const char **why);
+int web_body_read_form(struct web_request *request, const char **why);
 
 /* web_session.c */
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <muster/muster.h>
 
@@ -59,6 +60,37 @@ static void big(struct muster_call *call)
 	free(text);
 }
 
+/* What came, and what it is to be kept as. */
+static void upload(struct muster_call *call)
+{
+	const char *path = muster_param_text(call, "path");
+	struct muster_file file;
+	char begin[16];
+
+	if (!muster_param_file(call, "picture", &file)) {
+		muster_set_text(call, "name", "none");
+		return;
+	}
+	ssize_t length = read(file.descriptor, begin, sizeof(begin));
+
+	muster_set_text(call, "begin",
+			muster_text(muster_call_server(call), "%.*s",
+				    (int)(length > 0 ? length : 0), begin));
+	muster_set_text(call, "name", file.filename);
+	muster_set_text(call, "type", file.type);
+	muster_set_int(call, "size", (int64_t)file.size);
+	muster_set_json(call, "as_json", muster_param_json(call, "picture"));
+	muster_set_json(call, "title", muster_param_json(call, "title"));
+	if (path[0] != '\0')
+		muster_set_int(call, "saved",
+			       muster_param_file_save(call, "picture", path));
+	if (!muster_param_is_given(call, "wait"))
+		return;
+	printf("upload waits\n");
+	printf("upload goes on %d\n",
+	       muster_sleep(muster_call_server(call), 60000));
+}
+
 static void forbid(struct muster_call *call)
 {
 	muster_fail(call, 403, "not you");
@@ -84,7 +116,28 @@ static const struct muster_input ms = { .name = "ms",
 					.type = MUSTER_INTEGER,
 					.fallback = "60000" };
 
+static const struct muster_input picture = { .name = "picture",
+					     .type = MUSTER_FILE,
+					     .length_max = 300000 };
+static const struct muster_input needed_picture = { .name = "picture",
+						    .type = MUSTER_FILE,
+						    .required = true };
+static const struct muster_input title = { .name = "title" };
+static const struct muster_input path = { .name = "path" };
+static const struct muster_input wait_input = { .name = "wait" };
+
 static const struct muster_action actions[] = {
+	{ .name = "upload",
+	  .inputs = { &picture, &title, &path, &wait_input },
+	  .body_max = 1000000,
+	  .timeout_ms = 120000,
+	  .run = upload },
+	{ .name = "uploadSmall", .inputs = { &needed_picture }, .run = upload },
+	{ .name = "jsonOnly",
+	  .inputs = { &text },
+	  .body_max = 100,
+	  .bodies = MUSTER_BODY_JSON,
+	  .run = made },
 	{ .name = "echo",
 	  .version = 1,
 	  .inputs = { &text, &id, &payload, &rest },
