@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -14,7 +15,7 @@ APP, EXAMPLE = sys.argv[1:3]
 del sys.argv[2:3]
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
-from program import DEADLINE_S, Program, equal, main, own_address
+from program import DEADLINE_S, Program, Skipped, equal, main, own_address
 
 HEX40 = "[0-9a-f]{40}"
 UUID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
@@ -96,11 +97,11 @@ class Client:
 
 
 @contextlib.contextmanager
-def serving(program=APP, **environment):
+def serving(program=APP, before=(), **environment):
     address = own_address()
     with tempfile.TemporaryDirectory() as home:
         environment = {"MUSTER_HOME": home, "WORKERS": "1", **environment}
-        with Program(program, "--listen", address, **environment) as process:
+        with Program(*before, program, "--listen", address, **environment) as process:
             process.expect("workers serve")
             with Client(address) as client:
                 client.address = address
@@ -401,10 +402,29 @@ def test_files_that_are_not_taken():
         complains(answer, 400, "the form is malformed")
         equal(is_left(process.pid, folder), False)
         equal(client.get("/api/made").status, 201)
-    with uploading(TMPDIR="/nonexistent") as (_, client, _):
+    with serving(TMPDIR="/nonexistent") as (_, client):
         body = form(("picture", b"x", "x", "text/plain"))
         answer = client.post("/api/upload", body, FORM)
         complains(answer, 507, "the file cannot be stored")
+
+
+def test_a_full_disk_is_said():
+    small = "mount -t tmpfs -o size=64k none \"$TMPDIR\" && exec \"$@\""
+    before = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", small, "sh")
+    with tempfile.TemporaryDirectory() as folder:
+        probe = subprocess.run([*before, "true"], env={**os.environ, "TMPDIR": folder}, check=False)
+        if probe.returncode != 0:
+            raise Skipped("no file system can be mounted here")
+        with serving(before=before, TMPDIR=folder) as (process, client):
+            body = form(("picture", b"x" * 200000, "x", "text/plain"))
+            for _ in range(3):
+                with Client(client.address) as other:
+                    complains(other.post("/api/upload", body, FORM), 507, "the file cannot be stored")
+            # What was written of them makes room again.
+            small = form(("picture", b"x" * 40000, "x", "text/plain"))
+            for _ in range(3):
+                equal(client.post("/api/upload", small, FORM).json["size"], 40000)
+            equal(is_left(process.pid, folder), False)
 
 
 def test_nothing_is_left_of_files():
