@@ -620,6 +620,7 @@ with_defaults(const struct muster_http_limits *limits)
 		.body_bytes = or_default(limits->body_bytes, HTTP_BODY_BYTES),
 		.head_ms = or_default(limits->head_ms, 10000),
 		.body_ms = or_default(limits->body_ms, 10000),
+		.body_rate = or_default(limits->body_rate, 500),
 		.idle_ms = or_default(limits->idle_ms, 60000),
 		.requests = or_default(limits->requests, UINT32_MAX),
 	};

@@ -96,6 +96,8 @@ struct muster_http {
 	struct connection *connection; /* NULL: the client has left */
 	const char *text;              /* the head: its spans refer to this */
 	size_t body_length;            /* the body follows, unless chunked */
+	uint64_t body_since_ms;        /* it is waited for since then */
+	size_t body_mark;              /* its length at that time */
 	struct http1_head head;
 	struct http1_chunks chunks;
 	struct buffer storage;
