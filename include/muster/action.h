@@ -230,6 +230,62 @@ MUSTER_PUBLIC bool muster_has_failed(const struct muster_call *call);
 MUSTER_PUBLIC void muster_set_status(struct muster_call *call, int status);
 
 /*
+ * ---- Answers in pieces ----
+ *
+ * Over HTTP an action can send what it likes instead of an object of fields,
+ * piece by piece: begin, write, return. Each call waits while 256 KiB wait for
+ * the client. Once that has begun, fields are dropped, the action's time has no
+ * end but that of muster_set_deadline(), and an action that fails cuts the
+ * connection, so that half of an answer is not taken for all of it.
+ *
+ * All of them: 0; -ECANCELED: the client has gone, or takes nothing for
+ * limits.idle_ms; -ENOTSUP: not over HTTP, or for another action; -EINVAL: it
+ * was begun already, was not yet, or has failed.
+ */
+
+/* `length` of what will be written, or MUSTER_CALL_UNKNOWN. -EINVAL also: a
+ * status that is none or has no body, a type that is no header's value. */
+#define MUSTER_CALL_UNKNOWN UINT64_MAX
+MUSTER_PUBLIC MUSTER_MUST_READ int muster_call_begin(struct muster_call *call,
+						     int status,
+						     const char *type,
+						     uint64_t length);
+/* Copies. -EMSGSIZE: that is more than the length. */
+MUSTER_PUBLIC MUSTER_MUST_READ int
+muster_call_write(struct muster_call *call, const void *bytes, size_t length);
+
+/*
+ * Server-Sent Events (HTML standard, 9.2), for clients that stay. As they have
+ * no end, the calls, and any wait, end with -ECANCELED when the server is told
+ * to go: the client's EventSource then comes back, to another worker. Where the
+ * server is going already, beginning is refused with 503.
+ */
+MUSTER_PUBLIC MUSTER_MUST_READ int
+muster_call_begin_events(struct muster_call *call);
+
+/* Parts that are NULL or 0 are left out. */
+struct muster_event {
+	const char *name;  /* one line */
+	const char *data;  /* any lines */
+	const char *id;    /* one line; comes back as Last-Event-ID */
+	uint32_t retry_ms; /* before the client comes back */
+};
+/* NULL: a line that clients pass over, so that nobody on the way thinks the
+ * connection idle. */
+MUSTER_PUBLIC MUSTER_MUST_READ int
+muster_call_event(struct muster_call *call, const struct muster_event *event);
+
+/* A header of an HTTP request, the first of that name, in any case; NULL. Good
+ * as long as the call. */
+MUSTER_PUBLIC const char *muster_call_header(const struct muster_call *call,
+					     const char *name);
+/* Adds one to the answer. -EINVAL: one that HTTP does not allow, or that the
+ * server sets itself; -ENOTSUP: not over HTTP. */
+MUSTER_PUBLIC MUSTER_MUST_READ int muster_set_header(struct muster_call *call,
+						     const char *name,
+						     const char *value);
+
+/*
  * Runs another action for the same client, with these parameters (a JSON
  * object; NULL: none), and waits for it. 0: `*answer` is its answer, a JSON
  * object that is good as long as this call. MUSTER_NOT_FOUND: no such action;

@@ -51,7 +51,11 @@ static void free_service(struct service *service)
 
 static void on_drain(struct cluster_part *part)
 {
-	http_server_drain(LIST_ENTRY(part, struct service, part)->server);
+	struct service *service = LIST_ENTRY(part, struct service, part);
+
+	http_server_drain(service->server);
+	if (service->owner.on_drain != NULL)
+		service->owner.on_drain(service->owner.owner);
 }
 
 static void on_close(struct cluster_part *part)

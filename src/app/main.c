@@ -75,6 +75,13 @@ static void on_upgrade(struct muster_http *http, bool is_primus, void *owner)
 	talk_upgrade(program->talk, http, is_primus);
 }
 
+static void on_drain(void *owner)
+{
+	struct program *program = owner;
+
+	web_drain(program->web);
+}
+
 static int listen_http(struct program *program)
 {
 	struct muster_http_options options = {
@@ -85,8 +92,13 @@ static int listen_http(struct program *program)
 		.limits = program->app->limits,
 		.access_log = program->options.access_log,
 	};
-	struct http_listen_owner owner = { on_connections_gone, program,
-					   web_refuse, web_wants_head };
+	struct http_listen_owner owner = {
+		.on_freed = on_connections_gone,
+		.on_drain = on_drain,
+		.owner = program,
+		.refuse = web_refuse,
+		.wants_head = web_wants_head,
+	};
 	int error = http_listen(program->cluster, program->options.listen,
 				&options, &owner, NULL);
 

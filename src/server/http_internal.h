@@ -254,6 +254,9 @@ void http_stream_drained(struct muster_http *http);
 /* The body is complete. Calls the application last. */
 void http_body_end_stream(struct muster_http *http);
 void http_flow_free(struct muster_http *http);
+/* muster_http_end() of a reply that was begun and is not complete: the client
+ * sees that, as the connection ends without the reply's end. */
+void http_cut(struct muster_http *http);
 /* Of a reply that was begun, however much waits. Where it fails the piece is
  * not released. */
 __attribute__((warn_unused_result)) int

@@ -57,6 +57,7 @@ struct web *web_new(const struct web_settings *settings,
 
 	web->settings = *settings;
 	web->router = router;
+	list_init(&web->endless);
 	if (web->settings.cookie == NULL)
 		web->settings.cookie = "sessionID";
 	if (web->settings.version == NULL)
@@ -136,7 +137,10 @@ static void on_answer(struct api_request *api, int status,
 	struct web_request *request = (struct web_request *)(void *)api;
 
 	request->is_answered = true;
-	web_reply(request, status, writer);
+	if (api->is_streamed)
+		web_end_stream(request, status >= 400);
+	else
+		web_reply(request, status, writer);
 	/* Whoever has called api_run() looks at it again. */
 	if (!request->is_running)
 		give_back(request);
@@ -157,6 +161,8 @@ static struct web_request *begin(struct web *web, struct muster_http *http)
 	request->api.on_answer = on_answer;
 	request->api.output = &request->output;
 	request->api.routine = NULL;
+	request->api.stream = &web_stream;
+	request->api.is_streamed = false;
 	request->api.chosen = NULL;
 	request->api.began_us = web_now_us();
 	memset(request->words, 0, sizeof(request->words));

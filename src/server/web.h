@@ -53,6 +53,10 @@ void web_handle(struct muster_http *http, void *arg);
 void web_on_head(struct muster_http *http, void *arg);
 bool web_wants_head(const struct muster_http *http, void *arg);
 
+/* The worker is leaving: streams of events end, as nothing else would end them.
+ * `owner` is the web. */
+void web_drain(void *owner);
+
 /* From now on requests are answered with 503: the node is going. */
 void web_close(struct web *web);
 

@@ -23,6 +23,8 @@ struct web_request {
 	struct web *web;
 	struct muster_http *http;
 	struct web_request *next;      /* of those to use again */
+	struct list endless;           /* while it streams events */
+	int status;                    /* of an answer in pieces */
 	struct param words[WEB_WORDS]; /* text NULL: was not sent */
 	struct buffer output;
 	bool is_new;     /* it brought no session */
@@ -50,6 +52,8 @@ struct web {
 	uint8_t random[4096];
 	size_t random_left;
 	bool is_closed;
+	bool is_draining;
+	struct list endless; /* requests whose answers have no end */
 	bool has_body_rules; /* an action takes not every body */
 };
 
@@ -97,6 +101,15 @@ void web_reply_text(struct web_request *request, int status, const char *type,
 		    const void *body, size_t length);
 void web_write_information(struct web_request *request,
 			   struct json_writer *writer, uint64_t took_us);
+
+/* Of every answer of an action: the session, who may read it. */
+void web_put_headers(struct web_request *request);
+
+/* web_stream.c */
+
+extern const struct api_stream web_stream;
+/* The action has ended, and its answer in pieces with it. */
+void web_end_stream(struct web_request *request, bool has_failed);
 
 /* web_metrics.c */
 
