@@ -467,10 +467,36 @@ static void serve(struct web_request *request)
 		serve_file(request, &target);
 }
 
+/* The path without a query, and without a slash at its end. */
+static bool is_path(const struct muster_http *http, const char *path,
+		    size_t length)
+{
+	const char *at = http->text + http->head.path.start;
+	size_t own = http->head.path.length;
+
+	return (own == length || (own == length + 1 && at[length] == '/')) &&
+	       memcmp(at, path, length) == 0;
+}
+
+/* Before all else, as what it becomes is no request. */
+static bool upgrade(struct web *web, struct muster_http *http)
+{
+	bool is_primus = is_path(http, "/primus", 7);
+
+	if (web->settings.on_upgrade == NULL ||
+	    (!is_primus && !is_path(http, "/ws", 3)))
+		return false;
+	web->requests++;
+	web->settings.on_upgrade(http, is_primus, web->settings.owner);
+	return true;
+}
+
 void web_handle(struct muster_http *http, void *arg)
 {
 	struct web *web = arg;
 
+	if (upgrade(web, http))
+		return;
 	if (is_options(http)) {
 		struct muster_http_cors cors = {
 			.origins = web->settings.origins

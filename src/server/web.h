@@ -3,8 +3,9 @@
  * answer a JSON object with what is known of server and client behind it.
  *
  * /api/ACTION and /api?action=ACTION, the application's routes before them;
- * /healthz, /readyz, /metrics and /openapi.json; static files where nothing
- * else is. See contract and docs/architecture.md for who answers what.
+ * /healthz, /readyz, /metrics and /openapi.json; /ws and /primus; static files
+ * where nothing else is. See contract and docs/architecture.md for who answers
+ * what.
  *
  * One for a worker, used by its loop. It is made before the server that calls
  * it and freed after that.
@@ -28,6 +29,10 @@ struct web_settings {
 	struct files *files; /* NULL: none are served */
 	bool no_server_information;
 	bool no_requester_information;
+	/* /ws, and /primus, for whoever speaks WebSocket: `http` is its own.
+	 * NULL: there is nothing at these paths. */
+	void (*on_upgrade)(struct muster_http *http, bool is_primus,
+			   void *owner);
 	/* Is the worker leaving? May be NULL. */
 	bool (*is_draining)(void *owner);
 	void *owner;

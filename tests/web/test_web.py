@@ -471,6 +471,65 @@ def test_what_is_under_way_is_finished():
         process.expect("stopped")
 
 
+class Lines:
+    """A client of TCP."""
+
+    def __init__(self, address):
+        host, port = address.rsplit(":", 1)
+        self.socket = socket.create_connection((host, int(port)), DEADLINE_S)
+        self.file = self.socket.makefile("rwb")
+
+    def take(self):
+        return json.loads(self.file.readline())
+
+    def ask(self, line):
+        self.file.write(line.encode() + b"\r\n")
+        self.file.flush()
+        return self.take()
+
+
+UPGRADE = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec_WebSocket_Version": "13",
+    "Sec_WebSocket_Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
+
+
+def frame_of(client):
+    """The next short frame of a WebSocket: its first byte, and what is in it."""
+    while len(client.rest) < 2 or len(client.rest) < 2 + client.rest[1]:
+        client.more()
+    end = 2 + client.rest[1]
+    first, content, client.rest = client.rest[0], client.rest[2:end], client.rest[end:]
+    return first, content
+
+
+def test_clients_that_stay_are_told_to_go():
+    for told in signal.SIGHUP, signal.SIGTERM:
+        tcp = own_address().replace(":8080", ":5000")
+        with serving(EXAMPLE, TCP_PORT=tcp) as (process, client):
+            welcome = {"welcome": "Hello! Welcome to the muster api", "context": "api"}
+            lines = Lines(tcp)
+            equal(lines.take(), welcome)
+            equal(lines.ask("status")["nodeStatus"], "Node Healthy")
+            with Client(client.address) as socket_client:
+                answer = socket_client.get("/ws", **UPGRADE)
+                equal(answer.status, 101)
+                equal(json.loads(frame_of(socket_client)[1]), welcome)
+                # An action that runs keeps its client; the others go.
+                lines.file.write(b"paramAdd sleepDuration=300\nsleepTest\n")
+                lines.file.flush()
+                equal(lines.take()["status"], "OK")
+                process.signal(told)
+                first, content = frame_of(socket_client)
+                equal((first, content[:2]), (0x88, b"\x03\xe9"))
+                socket_client.send(b"\x88\x80\0\0\0\0")
+            equal(lines.take()["sleepDuration"], 300)
+            equal(lines.take(), {"status": "Bye!", "context": "api"})
+            equal(lines.file.read(), b"")
+
+
 def until_leaving(client, address):
     """It says that it leaves, or no longer listens; and then goes on."""
     while True:
