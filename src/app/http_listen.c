@@ -52,7 +52,11 @@ static void free_service(struct service *service)
 
 static void on_drain(struct cluster_part *part)
 {
-	http_server_drain(LIST_ENTRY(part, struct service, part)->server);
+	struct service *service = LIST_ENTRY(part, struct service, part);
+
+	http_server_drain(service->server);
+	if (service->owner.on_drain != NULL)
+		service->owner.on_drain(service->owner.owner);
 }
 
 static void on_close(struct cluster_part *part)
@@ -82,7 +86,8 @@ static void on_listener_freed(void *owner)
  * be used. */
 static struct service *service_new(struct muster_cluster *cluster,
 				   const struct muster_http_options *options,
-				   bool is_secure, http_refuse_fn refuse)
+				   bool is_secure,
+				   const struct http_listen_owner *owner)
 {
 	struct access_log *access_log = NULL;
 	struct tls_context *tls = NULL;
@@ -110,8 +115,9 @@ static struct service *service_new(struct muster_cluster *cluster,
 		.trusted_proxies = options->trusted_proxies,
 		.trusts_forwarded = options->trusts_forwarded,
 		.access_log = access_log,
-		.refuse = refuse,
 		.tls = tls,
+		.refuse = owner->refuse,
+		.wants_head = owner->wants_head,
 		.drain_idle_ms = cluster->self != NULL
 					 ? self_drain_idle_ms(cluster->self)
 					 : cluster->options.drain_idle_ms,
@@ -178,7 +184,7 @@ int http_listen(struct muster_cluster *cluster, const char *url,
 	if (error < 0)
 		return error;
 	struct service *service =
-		service_new(cluster, options, where.is_secure, owner->refuse);
+		service_new(cluster, options, where.is_secure, owner);
 
 	if (service == NULL)
 		return cluster->problem.code;
@@ -259,7 +265,8 @@ static struct service *find_service(struct muster_cluster *cluster,
 			return service;
 	}
 	return service_new(cluster, options,
-			   options->certificate.certificate != NULL, NULL);
+			   options->certificate.certificate != NULL,
+			   &(struct http_listen_owner){ 0 });
 }
 
 int muster_http_serve(struct muster_cluster *cluster, int descriptor,

@@ -18,6 +18,25 @@ static bool set_listen(struct main_options *options, const char *value)
 	return true;
 }
 
+/* Port 0 would be another one in each place that asks for it. */
+static bool set_tcp(struct main_options *options, const char *value)
+{
+	bool is_off = strcmp(value, "none") == 0 || strcmp(value, "0") == 0;
+
+	options->tcp = is_off ? NULL : value;
+	return true;
+}
+
+static bool set_max_connections(struct main_options *options, const char *value)
+{
+	char *end = NULL;
+	long long count = strtoll(value, &end, 10);
+
+	options->max_connections = (uint32_t)count;
+	return *end == '\0' && end != value && count >= 0 &&
+	       count <= UINT32_MAX;
+}
+
 static bool set_workers(struct main_options *options, const char *value)
 {
 	char *end = NULL;
@@ -106,6 +125,10 @@ static const struct {
 } table[] = {
 	{ "listen", "port", "PORT", "WHERE", "a port or an address",
 	  "PORT, HOST:PORT or unix:PATH (8080)", set_listen },
+	{ "tcp", "tcp-port", "TCP_PORT", "WHERE", "a port, an address or none",
+	  "the same for lines over TCP; none", set_tcp },
+	{ "max-connections", NULL, NULL, "N", "a number",
+	  "of a worker, on each address (no limit)", set_max_connections },
 	{ "workers", NULL, "WORKERS", "N|max",
 	  "a number from 1 to 1024, or max",
 	  "how many; max is one a core (max)", set_workers },
@@ -226,6 +249,8 @@ enum main_answer main_options_read(struct main_options *options, int argc,
 
 	*options = (struct main_options){
 		.listen = app->listen != NULL ? app->listen : "8080",
+		.tcp = app->tcp,
+		.max_connections = app->max_connections,
 		.public_folder = app->public_folder,
 		.workers = MUSTER_PER_CORE,
 	};

@@ -5,6 +5,8 @@
 
 struct main_options {
 	const char *listen;
+	const char *tcp; /* NULL: off */
+	uint32_t max_connections;
 	const char *store; /* NULL: the embedded one */
 	const char *token;
 	const char *public_folder;
