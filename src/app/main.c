@@ -91,6 +91,7 @@ static int listen_http(struct program *program)
 		.listen.max_connections = program->options.max_connections,
 		.limits = program->app->limits,
 		.access_log = program->options.access_log,
+		.certificate = program->options.certificate,
 	};
 	struct http_listen_owner owner = {
 		.on_freed = on_connections_gone,
@@ -115,8 +116,8 @@ static int listen_tcp(struct program *program)
 
 	if (program->options.tcp == NULL)
 		return 0;
-	int error =
-		talk_listen_tcp(program->talk, program->options.tcp, &options);
+	int error = talk_listen_tcp(program->talk, program->options.tcp,
+				    &options, &program->options.certificate);
 
 	if (error == 0)
 		node_hold(program->muster);
@@ -268,35 +269,46 @@ static int run_worker(struct program *program)
 
 /* ---- the primary ---- */
 
+static bool is_secure(const struct program *program)
+{
+	return strncmp(program->options.listen, "https://", 8) == 0;
+}
+
 static void name_http(struct program *program,
 		      const struct muster_address *address)
 {
 	program->port = address->port;
 	if (address->port > 0)
 		snprintf(program->url, sizeof(program->url),
-			 "http://localhost:%d", address->port);
+			 "http%s://localhost:%d", is_secure(program) ? "s" : "",
+			 address->port);
 	else
 		snprintf(program->url, sizeof(program->url), "%s",
 			 address->url);
 }
 
-static void announce_examples(const struct program *program, int port)
+static void announce_examples(const struct program *program)
 {
 	const char *const *examples = program->app->examples;
 
 	for (size_t i = 0; examples != NULL && examples[i] != NULL; i++)
-		printf("%s curl http://localhost:%d/api/%s\n",
-		       i == 0 ? "try:" : "    ", port, examples[i]);
+		printf("%s curl %s/api/%s\n", i == 0 ? "try:" : "    ",
+		       program->url, examples[i]);
 }
 
 static void announce_sockets(const struct program *program,
 			     const struct muster_address *tcp)
 {
 	if (program->port > 0)
-		printf("     ws://localhost:%d/ws    WebSocket; /primus for "
+		printf("     ws%s://localhost:%d/ws    WebSocket; /primus for "
 		       "clients of actionHero\n",
-		       program->port);
-	if (tcp != NULL && tcp->port > 0)
+		       is_secure(program) ? "s" : "", program->port);
+	if (tcp != NULL && tcp->port > 0 &&
+	    strncmp(program->options.tcp, "tls://", 6) == 0)
+		printf("     openssl s_client -connect localhost:%d    a line "
+		       "an action\n",
+		       tcp->port);
+	else if (tcp != NULL && tcp->port > 0)
 		printf("     telnet localhost %d    a line an action\n",
 		       tcp->port);
 	else if (tcp != NULL)
@@ -310,7 +322,7 @@ static void announce(struct program *program, const struct muster_address *tcp)
 	printf("%s: %zu workers serve %s\n", program->name,
 	       muster_worker_count(program->cluster), program->url);
 	if (program->port > 0)
-		announce_examples(program, program->port);
+		announce_examples(program);
 	announce_sockets(program, tcp);
 	printf("     kill -HUP %d   rolls every worker over\n"
 	       "     kill -TTIN %d  adds a worker; TTOU takes one away\n"

@@ -94,6 +94,18 @@ static bool set_public(struct main_options *options, const char *value)
 	return true;
 }
 
+static bool set_certificate(struct main_options *options, const char *value)
+{
+	options->certificate.certificate = value;
+	return true;
+}
+
+static bool set_key(struct main_options *options, const char *value)
+{
+	options->certificate.key = value;
+	return true;
+}
+
 static bool set_access_log(struct main_options *options, const char *value)
 {
 	options->access_log = value;
@@ -141,6 +153,10 @@ static const struct {
 	  "the cluster's secret; rather in the environment", set_token },
 	{ "public", NULL, NULL, "DIR", "a folder",
 	  "files to serve where there is no action", set_public },
+	{ "certificate", NULL, "CERTIFICATE", "FILE", "a file",
+	  "for https:// and tls://, in PEM", set_certificate },
+	{ "key", NULL, "KEY", "FILE", "a file",
+	  "of the certificate; else it is in the same file", set_key },
 	{ "access-log", NULL, NULL, "FILE", "a file", "a line a request",
 	  set_access_log },
 	{ "log", NULL, "MUSTER_LOG", "LEVEL", "off, error, warn, info or debug",
@@ -250,6 +266,7 @@ enum main_answer main_options_read(struct main_options *options, int argc,
 	*options = (struct main_options){
 		.listen = app->listen != NULL ? app->listen : "8080",
 		.tcp = app->tcp,
+		.certificate = app->certificate,
 		.max_connections = app->max_connections,
 		.public_folder = app->public_folder,
 		.workers = MUSTER_PER_CORE,

@@ -6,6 +6,7 @@
 struct main_options {
 	const char *listen;
 	const char *tcp; /* NULL: off */
+	struct muster_certificate certificate;
 	uint32_t max_connections;
 	const char *store; /* NULL: the embedded one */
 	const char *token;
