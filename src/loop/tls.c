@@ -127,7 +127,7 @@ static int explain(struct tls *tls)
 	else
 		problem_set(tls->problem, -EPROTO, "TLS_FAILED",
 			    "TLS with %.80s failed: %.100s", host,
-			    tls_last_reason());
+			    tls_reason(ERR_peek_last_error()));
 	ERR_clear_error();
 	return tls->problem->code;
 }
@@ -415,7 +415,7 @@ static void expect_host(struct tls *tls)
 	/* An address is no name that a server could look for (RFC 6066), and
 	 * neither is one of more than 255 letters. */
 	if (!is_address)
-		DISCARD(SSL_set_tlsext_host_name(tls->ssl, host));
+		DISCARD(SSL_set_tlsext_host_name(tls->ssl, tls->host));
 	if (tls->context->check != TLS_CHECK_ALL)
 		return;
 	if (is_address)

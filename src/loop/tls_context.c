@@ -14,9 +14,8 @@
  * proves what it carries. Those of 1.3 are all so. */
 #define CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20"
 
-const char *tls_last_reason(void)
+const char *tls_reason(unsigned long error)
 {
-	unsigned long error = ERR_peek_last_error();
 	const char *reason = ERR_reason_error_string(error);
 
 	if (ERR_SYSTEM_ERROR(error))
@@ -47,7 +46,7 @@ static int load_signers(SSL_CTX *ssl, const struct tls_settings *settings,
 			   "cannot read the signers' certificates in %.100s: "
 			   "%.80s (give the path of a PEM file)",
 			   path == NULL ? "the system's place" : path,
-			   tls_last_reason());
+			   tls_reason(ERR_peek_error()));
 }
 
 /* It is used all the same: a clock may be wrong, and clients will tell. */
@@ -86,13 +85,13 @@ static int load_pair(SSL_CTX *ssl, const struct tls_pair *pair,
 		return problem_set(problem, -EINVAL, "TLS_CERTIFICATE",
 				   "cannot read the certificate in %.100s: "
 				   "%.80s (give the path of a PEM file)",
-				   cert, tls_last_reason());
+				   cert, tls_reason(ERR_peek_error()));
 	if (SSL_CTX_use_PrivateKey_file(ssl, key, SSL_FILETYPE_PEM) != 1)
 		return problem_set(problem, -EINVAL, "TLS_KEY",
 				   "cannot use the key in %.100s with the "
 				   "certificate: %.80s (give the path of its "
 				   "key, a PEM file without a passphrase)",
-				   key, tls_last_reason());
+				   key, tls_reason(ERR_peek_error()));
 	warn(settings->log, ssl, cert, key);
 	return 0;
 }

@@ -33,8 +33,8 @@ BIO_METHOD *tls_make_method(void);
 
 /* tls_context.c */
 void tls_context_release(struct tls_context *context);
-/* Half a sentence: why OpenSSL gave up. */
-const char *tls_last_reason(void);
+/* An error of OpenSSL's, in a few words. */
+const char *tls_reason(unsigned long error);
 
 /* tls_tickets.c */
 void tls_use_tickets(struct tls_context *context, SSL_CTX *ssl);

@@ -10,7 +10,7 @@ from program import Skipped
 class Certificate:
     """NAME.pem and NAME.key in a folder; signed by itself."""
 
-    def __init__(self, folder, name, hosts=("localhost",), days=2):
+    def __init__(self, folder, name, hosts=("localhost",)):
         self.path = os.path.join(folder, name + ".pem")
         self.key = os.path.join(folder, name + ".key")
         if not shutil.which("openssl"):
@@ -19,11 +19,20 @@ class Certificate:
         command = "openssl req -x509 -newkey ec -nodes -pkeyopt ec_paramgen_curve:prime256v1"
         subprocess.run(
             command.split()
-            + ["-days", str(days), "-subj", f"/CN={hosts[0]}"]
+            + ["-days", "2", "-subj", f"/CN={hosts[0]}"]
             + ["-addext", "subjectAltName=" + ",".join(names)]
             + ["-keyout", self.key, "-out", self.path],
             check=True,
             stderr=subprocess.DEVNULL,
+        )
+
+    def expire(self):
+        """It was good until yesterday."""
+        command = ["openssl", "x509", "-signkey", self.key, "-days", "-1"]
+        with open(self.path, "rb") as file:
+            pem = file.read()
+        subprocess.run(
+            [*command, "-out", self.path], input=pem, check=True, stderr=subprocess.DEVNULL
         )
 
     def becomes(self, other):
