@@ -75,17 +75,30 @@ static void on_upgrade(struct muster_http *http, bool is_primus, void *owner)
 	talk_upgrade(program->talk, http, is_primus);
 }
 
+static void on_drain(void *owner)
+{
+	struct program *program = owner;
+
+	web_drain(program->web);
+}
+
 static int listen_http(struct program *program)
 {
 	struct muster_http_options options = {
 		.handler = web_handle,
+		.on_head = web_on_head,
 		.arg = program->web,
 		.listen.max_connections = program->options.max_connections,
 		.limits = program->app->limits,
 		.access_log = program->options.access_log,
 	};
-	struct http_listen_owner owner = { on_connections_gone, program,
-					   web_refuse };
+	struct http_listen_owner owner = {
+		.on_freed = on_connections_gone,
+		.on_drain = on_drain,
+		.owner = program,
+		.refuse = web_refuse,
+		.wants_head = web_wants_head,
+	};
 	int error = http_listen(program->cluster, program->options.listen,
 				&options, &owner, NULL);
 
@@ -143,6 +156,9 @@ static int make_web(struct program *program, struct muster *muster,
 		.origins = program->options.origins,
 		.routes = app->routes,
 		.files = program->files,
+		.body_bytes = app->limits.body_bytes > 0
+				      ? app->limits.body_bytes
+				      : HTTP_BODY_BYTES,
 		.no_server_information = app->no_server_information,
 		.no_requester_information = app->no_requester_information,
 		.is_draining = is_draining,
