@@ -265,9 +265,10 @@ void muster_http_end(struct muster_http *http)
 
 void http_cut(struct muster_http *http)
 {
-	/* Without the last chunk, and so that a length is not reached. */
+	/* Without the last chunk, and a length is not reached. */
 	http->is_last = true;
 	http->is_chunked = false;
+	http->flow->left = 1;
 	muster_http_end(http);
 }
 
