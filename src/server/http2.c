@@ -162,24 +162,12 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code,
 
 /* ---- What nghttp2 has to send ---- */
 
-/* The reply has gone before all of the request has come, of which no more is
- * wanted (RFC 9113, 8.1). */
 static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame,
 			 void *arg)
 {
-	struct http2_stream *stream;
-
+	(void)session;
 	if (frame->hd.type == NGHTTP2_DATA)
 		http2_expect_chatter(arg);
-	if ((frame->hd.type != NGHTTP2_HEADERS &&
-	     frame->hd.type != NGHTTP2_DATA) ||
-	    (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0)
-		return 0;
-	stream = find(arg, frame->hd.stream_id);
-	if (stream != NULL && !stream->is_remote_ended)
-		DISCARD(nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE,
-						  stream->id,
-						  NGHTTP2_NO_ERROR));
 	return 0;
 }
 

@@ -124,7 +124,10 @@ static void time_out_stream(struct http2_stream *stream, uint64_t now_ms)
 			http2_stream_reset(stream, NGHTTP2_CANCEL);
 		break;
 	case PHASE_CLOSING:
-		http2_stream_reset(stream, NGHTTP2_CANCEL);
+		http2_stream_reset(stream,
+				   stream->is_complete && stream->queued == 0
+					   ? NGHTTP2_NO_ERROR
+					   : NGHTTP2_CANCEL);
 		break;
 	case PHASE_WAITING:
 	case PHASE_TAKEN:
