@@ -97,6 +97,21 @@ void http2_drain(struct http_server *server)
 
 /* ---- How long ---- */
 
+/* Before all of the request has come? No more of it is wanted, but a client
+ * that is told so along with the reply may take that for a failure (RFC 9113,
+ * 8.1): it gets a while to see the reply, and to stop by itself. */
+static bool is_answered(const struct http2_stream *stream)
+{
+	return stream->is_complete && stream->queued == 0;
+}
+
+static uint64_t deadline_ms(const struct http2_stream *stream)
+{
+	if (stream->connection.phase == PHASE_CLOSING && is_answered(stream))
+		return stream->connection.since_ms + LINGER_MS;
+	return http_connection_deadline_ms(&stream->connection);
+}
+
 /* A head that does not come holds up the whole connection. */
 static void time_out_stream(struct http2_stream *stream, uint64_t now_ms)
 {
@@ -124,10 +139,9 @@ static void time_out_stream(struct http2_stream *stream, uint64_t now_ms)
 			http2_stream_reset(stream, NGHTTP2_CANCEL);
 		break;
 	case PHASE_CLOSING:
-		http2_stream_reset(stream,
-				   stream->is_complete && stream->queued == 0
-					   ? NGHTTP2_NO_ERROR
-					   : NGHTTP2_CANCEL);
+		http2_stream_reset(stream, is_answered(stream)
+						   ? NGHTTP2_NO_ERROR
+						   : NGHTTP2_CANCEL);
 		break;
 	case PHASE_WAITING:
 	case PHASE_TAKEN:
@@ -144,7 +158,7 @@ static void sweep_streams(struct http2 *http2, uint64_t now_ms)
 		struct http2_stream *stream =
 			LIST_ENTRY(link, struct http2_stream, link);
 
-		if (now_ms >= http_connection_deadline_ms(&stream->connection))
+		if (now_ms >= deadline_ms(stream))
 			time_out_stream(stream, now_ms);
 	}
 }

@@ -572,26 +572,13 @@ static void read_body(struct http2_stream *stream, const void *bytes,
 	http2_stream_settle(stream);
 }
 
-/* The request has been answered. Most clients would take an end of the stream
- * that comes along with the reply for a failure, so they may send on as long as
- * they are allowed to; those that still do then are stopped (RFC 9113, 8.1). */
-static void pass_over(struct http2_stream *stream, size_t length)
-{
-	stream->owed += length;
-	if (stream->owed > HTTP2_WINDOW_BYTES / 2 && stream->is_complete &&
-	    stream->queued == 0)
-		http2_stream_reset(stream, NGHTTP2_NO_ERROR);
-}
-
 void http2_stream_take_data(struct http2_stream *stream, const void *bytes,
 			    size_t length)
 {
 	struct connection *connection = &stream->connection;
 
-	if (connection->phase != PHASE_BODY && !is_handled(stream)) {
-		pass_over(stream, length);
-		return;
-	}
+	if (connection->phase != PHASE_BODY && !is_handled(stream))
+		return; /* it has been answered */
 	connection->since_ms = loop_now_ms(connection->server->loop);
 	if (takes_body(stream) && buffer_length(&connection->input) == 0)
 		read_body(stream, bytes, length);

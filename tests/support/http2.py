@@ -72,6 +72,8 @@ def digits(coded):
 
 
 def status(block_bytes):
+    while block_bytes[0] & 0xE0 == 0x20:
+        block_bytes = block_bytes[1:]  # that the table is empty
     first = block_bytes[0]
     if first & 0x80:
         return STATUSES[first & 0x7F]
@@ -114,11 +116,11 @@ def settings(**values):
 class Client:
     """A connection; acknowledges SETTINGS and PING by itself."""
 
-    def __init__(self, connection, **values):
+    def __init__(self, connection, hello=True, **values):
         self.connection = connection
         self.received = b""
-        self.is_over = False
-        self.send(PREFACE, settings(header_table_size=0, **values))
+        if hello:
+            self.send(PREFACE, settings(header_table_size=0, **values))
 
     def __enter__(self):
         return self
