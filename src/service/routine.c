@@ -54,6 +54,38 @@ int routine_check(struct muster *muster)
 
 /* ---- life ---- */
 
+#define SPARES_MAX 64
+
+/* One that has ended is used again: most requests start one. */
+static struct routine *take(struct muster *muster)
+{
+	struct routine *routine = muster->spare_routines;
+
+	if (routine == NULL)
+		return mem_zalloc(sizeof(*routine));
+	muster->spare_routines = routine->next_spare;
+	muster->spare_routine_count--;
+	memset(routine, 0, sizeof(*routine));
+	return routine;
+}
+
+static void give_back(struct muster *muster, struct routine *routine)
+{
+	if (muster->spare_routine_count == SPARES_MAX) {
+		free(routine);
+		return;
+	}
+	routine->next_spare = muster->spare_routines;
+	muster->spare_routines = routine;
+	muster->spare_routine_count++;
+}
+
+void routine_free_spares(struct muster *muster)
+{
+	while (muster->spare_routines != NULL)
+		free(take(muster));
+}
+
 static void end(struct routine *routine)
 {
 	struct muster *muster = routine->muster;
@@ -61,7 +93,7 @@ static void end(struct routine *routine)
 	list_remove(&routine->link);
 	timer_close(routine->alarm);
 	arena_fini(&routine->answers);
-	free(routine);
+	give_back(muster, routine);
 	/* Only the node's own is left, and may wait for that. */
 	if (list_has_one(&muster->routines))
 		fiber_wake(muster->idle_wait, 0);
@@ -79,7 +111,7 @@ static void run(void *arg)
 int routine_start(struct muster *muster, const char *name, muster_fiber_fn fn,
 		  void *arg, void *context)
 {
-	struct routine *routine = mem_zalloc(sizeof(*routine));
+	struct routine *routine = take(muster);
 
 	routine->muster = muster;
 	memcpy(routine->name, name,
@@ -97,7 +129,7 @@ int routine_start(struct muster *muster, const char *name, muster_fiber_fn fn,
 		    error == -EAGAIN ? "too many fibers are running"
 				     : "no memory for its stack");
 	list_remove(&routine->link);
-	free(routine);
+	give_back(muster, routine);
 	return error;
 }
 
