@@ -63,18 +63,23 @@ static struct routine *take(struct muster *muster)
 
 	if (routine == NULL)
 		return mem_zalloc(sizeof(*routine));
+	struct arena answers = routine->answers;
+
 	muster->spare_routines = routine->next_spare;
 	muster->spare_routine_count--;
 	memset(routine, 0, sizeof(*routine));
+	routine->answers = answers;
 	return routine;
 }
 
 static void give_back(struct muster *muster, struct routine *routine)
 {
 	if (muster->spare_routine_count == SPARES_MAX) {
+		arena_fini(&routine->answers);
 		free(routine);
 		return;
 	}
+	arena_reset(&routine->answers);
 	routine->next_spare = muster->spare_routines;
 	muster->spare_routines = routine;
 	muster->spare_routine_count++;
@@ -82,8 +87,12 @@ static void give_back(struct muster *muster, struct routine *routine)
 
 void routine_free_spares(struct muster *muster)
 {
-	while (muster->spare_routines != NULL)
-		free(take(muster));
+	while (muster->spare_routines != NULL) {
+		struct routine *routine = take(muster);
+
+		arena_fini(&routine->answers);
+		free(routine);
+	}
 }
 
 static void end(struct routine *routine)
@@ -92,7 +101,6 @@ static void end(struct routine *routine)
 
 	list_remove(&routine->link);
 	timer_close(routine->alarm);
-	arena_fini(&routine->answers);
 	give_back(muster, routine);
 	/* Only the node's own is left, and may wait for that. */
 	if (list_has_one(&muster->routines))
@@ -291,7 +299,7 @@ void muster_clear_answers(struct muster *muster)
 	struct routine *routine = routine_current(muster);
 
 	if (routine != NULL)
-		arena_fini(&routine->answers);
+		arena_reset(&routine->answers);
 }
 
 const char *muster_problem(const struct muster *muster)
