@@ -112,8 +112,8 @@ muster_room_list(struct muster *muster, struct muster_room_list *list);
 
 /*
  * Makes a connection a member, on whichever server it is: what is said from now
- * on reaches it. `data` is one JSON value of the application's own, up to 3 KiB,
- * which others see among the members; NULL: none.
+ * on reaches it. `data` is one JSON value of the application's own, up to 3
+ * KiB, which others see among the members; NULL: none.
  *
  * MUSTER_KNOWN: it is one. MUSTER_NOT_FOUND: there is no such room.
  * MUSTER_DROPPED: on_join said so. -ENOTCONN: there is no such connection;
@@ -129,12 +129,12 @@ MUSTER_PUBLIC MUSTER_MUST_READ int muster_room_leave(struct muster *muster,
 						     const char *connection);
 
 struct muster_member {
-	const char *id;      /* a connection's; of a web client what others may
-			      * know it by, which is not its own name */
-	uint64_t joined_ms;  /* since 1970 */
-	const char *server;  /* that it joined on */
-	const char *host;    /* of that */
-	const char *data;    /* JSON; "null": none */
+	const char *id;     /* a connection's; of a web client what others may
+			     * know it by, which is not its own name */
+	uint64_t joined_ms; /* since 1970 */
+	const char *server; /* that it joined on */
+	const char *host;   /* of that */
+	const char *data;   /* JSON; "null": none */
 	bool is_web;
 };
 
@@ -186,9 +186,8 @@ MUSTER_PUBLIC MUSTER_MUST_READ int muster_web_join(struct muster *muster,
 						   const char *room,
 						   const char *client,
 						   const char *data);
-MUSTER_PUBLIC MUSTER_MUST_READ int muster_web_leave(struct muster *muster,
-						    const char *room,
-						    const char *client);
+MUSTER_PUBLIC MUSTER_MUST_READ int
+muster_web_leave(struct muster *muster, const char *room, const char *client);
 MUSTER_PUBLIC MUSTER_MUST_READ int muster_web_say(struct muster *muster,
 						  const char *room,
 						  const char *client,
@@ -205,13 +204,12 @@ MUSTER_PUBLIC MUSTER_MUST_READ int
 muster_web_messages(struct muster *muster, const char *client, size_t most,
 		    struct muster_texts *messages);
 /* The names of the client's rooms. */
-MUSTER_PUBLIC MUSTER_MUST_READ int
-muster_web_rooms(struct muster *muster, const char *client,
-		 struct muster_texts *rooms);
+MUSTER_PUBLIC MUSTER_MUST_READ int muster_web_rooms(struct muster *muster,
+						    const char *client,
+						    struct muster_texts *rooms);
 /* Leaves one JSON value for a client, whether it is in any room or not. */
-MUSTER_PUBLIC MUSTER_MUST_READ int muster_web_message(struct muster *muster,
-						      const char *client,
-						      const char *json);
+MUSTER_PUBLIC MUSTER_MUST_READ int
+muster_web_message(struct muster *muster, const char *client, const char *json);
 /* What others know the client by: "from" and the members' ids. On the fiber. */
 MUSTER_PUBLIC const char *muster_web_id(struct muster *muster,
 					const char *client);

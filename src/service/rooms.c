@@ -23,8 +23,7 @@ int rooms_check(struct muster *muster, const char *room)
 {
 	size_t length = strlen(room);
 	bool is_name = length > 0 && length <= STORE_NAME_MAX &&
-		       strchr(room, '|') == NULL &&
-		       utf8_is_valid(room, length);
+		       strchr(room, '|') == NULL && utf8_is_valid(room, length);
 
 	for (const char *at = room; *at != '\0' && is_name; at++)
 		is_name = (unsigned char)*at >= ' ' && *at != 0x7f;
@@ -49,8 +48,7 @@ static bool is_about(const struct muster_room *given, const char *room)
 const struct muster_room *rooms_given(const struct rooms *rooms,
 				      const char *room)
 {
-	const struct muster_room *given =
-		rooms->muster->settings.options.rooms;
+	const struct muster_room *given = rooms->muster->settings.options.rooms;
 
 	for (; given != NULL && given->name != NULL; given++)
 		if (is_about(given, room))
@@ -401,7 +399,6 @@ void rooms_client_close(struct rooms_client *client)
 		say_goodbye(here, client->id);
 		rooms_release(here);
 	}
-	client->memberships.next = NULL;
 }
 
 /* A connection that the application serves itself. */
@@ -414,8 +411,7 @@ struct listener {
 static void on_heard(struct rooms_client *client, const char *text,
 		     size_t length)
 {
-	struct listener *listener =
-		LIST_ENTRY(client, struct listener, client);
+	struct listener *listener = LIST_ENTRY(client, struct listener, client);
 	char *copy = mem_alloc(length + 1);
 
 	memcpy(copy, text, length);

@@ -139,8 +139,8 @@ const char *rooms_record(struct muster *muster, const char *member,
 
 struct rooms_saying {
 	const char *room;
-	const char *from;    /* that members see */
-	const char *client;  /* a web client; NULL: it is none */
+	const char *from;   /* that members see */
+	const char *client; /* a web client; NULL: it is none */
 	const char *message;
 };
 __attribute__((warn_unused_result)) int

@@ -72,15 +72,15 @@ static int tell_gone(struct muster *muster, const char *room,
 		return routine_problem(muster)->code;
 	snprintf(type, sizeof(type), ROOMS_GONE "%llu",
 		 (unsigned long long)number);
-	int error = bus_publish(
-		bus,
-		&(struct bus_outgoing){
-			.type = { type, strlen(type) },
-			.channel = rooms_channel(room, &channel),
-			.body = { (const char *)buffer_bytes(text),
-				  buffer_length(text) },
-		},
-		NULL, NULL);
+	int error =
+		bus_publish(bus,
+			    &(struct bus_outgoing){
+				    .type = { type, strlen(type) },
+				    .channel = rooms_channel(room, &channel),
+				    .body = { (const char *)buffer_bytes(text),
+					      buffer_length(text) },
+			    },
+			    NULL, NULL);
 
 	buffer_fini(&channel);
 	if (error < 0)
@@ -150,8 +150,7 @@ int muster_room_list(struct muster *muster, struct muster_room_list *list)
 		routine_answers(muster), count, sizeof(*rooms));
 
 	for (size_t i = 0; i < count; i++) {
-		const struct store_room_info *info =
-			&ask.answer->rooms.list[i];
+		const struct store_room_info *info = &ask.answer->rooms.list[i];
 
 		rooms[i].name = routine_keep(muster, info->name).data;
 		rooms[i].created_ms = info->created_ms;
@@ -175,8 +174,7 @@ const char *rooms_record(struct muster *muster, const char *member,
 		data = "null";
 	if (!json_is_value(data, strlen(data))) {
 		problem_set(routine_problem(muster), -EINVAL,
-			    "ROOM_DATA_INVALID",
-			    "a member's data is no JSON");
+			    "ROOM_DATA_INVALID", "a member's data is no JSON");
 		return NULL;
 	}
 	if (gethostname(host, sizeof(host) - 1) < 0)
@@ -192,9 +190,9 @@ const char *rooms_record(struct muster *muster, const char *member,
 	json_write_name(&writer, "data");
 	json_write_raw(&writer, data, strlen(data));
 	json_write_object_end(&writer);
-	const char *record = arena_text(routine_answers(muster),
-					buffer_bytes(&buffer),
-					buffer_length(&buffer));
+	const char *record =
+		arena_text(routine_answers(muster), buffer_bytes(&buffer),
+			   buffer_length(&buffer));
 	size_t length = buffer_length(&buffer);
 
 	buffer_fini(&buffer);
@@ -364,8 +362,7 @@ static int ask_to_join(struct muster *muster, const char *room, const char *id,
 static int join_here(struct muster *muster, const char *room,
 		     const char *connection, const char *data)
 {
-	struct rooms_client *client =
-		rpc_connection_client(muster, connection);
+	struct rooms_client *client = rpc_connection_client(muster, connection);
 
 	if (client == NULL)
 		return refuse_connection(muster);
@@ -425,8 +422,7 @@ static int ask_to_leave(struct muster *muster, const char *room, const char *id,
 static struct rooms_member *find_joined(struct muster *muster, const char *room,
 					const char *connection)
 {
-	struct rooms_client *client =
-		rpc_connection_client(muster, connection);
+	struct rooms_client *client = rpc_connection_client(muster, connection);
 	struct rooms_member *member =
 		client == NULL ? NULL : rooms_member_of(client, room);
 
@@ -467,9 +463,9 @@ static const char *args_of(struct muster *muster, const char *room,
 	json_write_name(&writer, "data");
 	json_write_raw(&writer, data, strlen(data));
 	json_write_object_end(&writer);
-	const char *args = arena_text(routine_answers(muster),
-				      buffer_bytes(&buffer),
-				      buffer_length(&buffer));
+	const char *args =
+		arena_text(routine_answers(muster), buffer_bytes(&buffer),
+			   buffer_length(&buffer));
 
 	buffer_fini(&buffer);
 	return args;
@@ -553,7 +549,8 @@ static void reply(struct muster_request *request, int answer)
 	if (answer < 0)
 		muster_request_fail(request, "%s", muster_problem(muster));
 	else
-		muster_request_reply(request, muster_text(muster, "%d", answer));
+		muster_request_reply(request,
+				     muster_text(muster, "%d", answer));
 }
 
 static void run_join(struct muster_request *request)
@@ -568,10 +565,10 @@ static void run_join(struct muster_request *request)
 	if (json_kind_of(whole) == JSON_OBJECT)
 		json_find(whole, "data", &data);
 	if (error == 0)
-		error = join_here(
-			muster, room, muster_request_connection(request),
-			arena_text(routine_answers(muster), data.text,
-				   data.length));
+		error = join_here(muster, room,
+				  muster_request_connection(request),
+				  arena_text(routine_answers(muster), data.text,
+					     data.length));
 	reply(request, error);
 }
 
@@ -606,8 +603,8 @@ static const char *text_in(struct muster *muster, struct json_value record,
 	    json_kind_of(value) != JSON_STRING)
 		return "";
 	struct arena *arena = routine_answers(muster);
-	const char *text = json_string_of(
-		value, arena_take(arena, value.length), &length);
+	const char *text =
+		json_string_of(value, arena_take(arena, value.length), &length);
 
 	return arena_text(arena, text, length);
 }

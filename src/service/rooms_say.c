@@ -124,10 +124,10 @@ int muster_room_say(struct muster *muster, const char *room, const char *from,
 		if (client == NULL || !rooms_is_member(client, room))
 			return MUSTER_LOST;
 	}
-	return rooms_say(muster, &(struct rooms_saying){
-					 .room = room,
-					 .from = from == NULL ? ROOMS_NOBODY
-							      : from,
-					 .message = message,
-				 });
+	return rooms_say(muster,
+			 &(struct rooms_saying){
+				 .room = room,
+				 .from = from == NULL ? ROOMS_NOBODY : from,
+				 .message = message,
+			 });
 }

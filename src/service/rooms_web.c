@@ -165,20 +165,19 @@ static int visit(struct muster *muster, const char *client, size_t take,
 		error = ask_begin(ask, muster);
 	if (error < 0)
 		return error;
-	store_web_visit(muster->store,
-			&(struct store_web_visit){
-				.client = store_text(client),
-				.take = take > INT_MAX ? INT_MAX
-						       : (uint32_t)take,
-				.web_ms = muster->settings.options.web_ms,
-			},
-			ask_on_answer, ask);
+	store_web_visit(
+		muster->store,
+		&(struct store_web_visit){
+			.client = store_text(client),
+			.take = take > INT_MAX ? INT_MAX : (uint32_t)take,
+			.web_ms = muster->settings.options.web_ms,
+		},
+		ask_on_answer, ask);
 	return ask_end(ask);
 }
 
-static struct muster_texts keep_texts(struct muster *muster,
-				      const struct store_bytes *list,
-				      size_t count)
+static struct muster_texts
+keep_texts(struct muster *muster, const struct store_bytes *list, size_t count)
 {
 	const char **texts = arena_take_zeroed(routine_answers(muster), count,
 					       sizeof(*texts));
