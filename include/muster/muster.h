@@ -51,14 +51,22 @@ struct muster_app {
 	muster_fiber_fn on_stop;
 	void *arg; /* of both */
 
-	const char *listen;         /* unless it is said elsewhere; "8080" */
-	const char *public_folder;  /* files for all other paths; none */
-	const char *const *origins; /* whose pages may read answers; anybody's.
-				     * Ends with NULL */
+	const char *listen;        /* unless it is said elsewhere; "8080" */
+	const char *tcp;           /* the same for TCP's lines; none */
+	const char *welcome;       /* what WebSocket and TCP say first;
+				    * "Welcome" */
+	const char *public_folder; /* files for all other paths; none */
+	/* Whose pages may read answers and connect; anybody's, but as if they
+	 * had no cookies. Ends with NULL. */
+	const char *const *origins;
 	struct muster_http_limits limits;
-	uint32_t timeout_ms;   /* of actions that have none; 30,000 */
-	uint32_t web_ms;       /* for a web client to come back; 300,000 */
-	uint32_t web_messages; /* that are kept for one; 200 */
+	uint32_t max_connections; /* of a worker, on each address; no limit */
+	uint32_t message_bytes;   /* of a WebSocket's; 1 MiB */
+	uint32_t line_bytes;      /* of TCP's; 64 KiB */
+	uint32_t file_bytes;      /* of a file over either; 1 MiB */
+	uint32_t timeout_ms;      /* of actions that have none; 30,000 */
+	uint32_t web_ms;          /* for a web client to come back; 300,000 */
+	uint32_t web_messages;    /* that are kept for one; 200 */
 	/* Answers without what is known of the server, and of the client. */
 	bool no_server_information;
 	bool no_requester_information;

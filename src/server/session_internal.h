@@ -33,6 +33,16 @@ void session_write_details(struct session *session, struct json_writer *writer);
 void session_write_documentation(struct session *session,
 				 struct json_writer *writer);
 
+/* session_file.c: answers {"event":"file"} and "file NAME", soon. */
+void session_file_frame(struct session *session, struct json_value whole,
+			struct json_value message);
+void session_file_line(struct session *session, const char *name,
+		       size_t length);
+/* The session leaves: nobody waits for what is read for it. */
+void session_files_abandon(struct session *session);
+/* Says goodbye where that was to wait for something. To be called last. */
+void session_settle(struct session *session);
+
 /* ---- session_rooms.c ---- */
 
 enum session_room_verb {
@@ -71,8 +81,6 @@ void session_ask_run(struct session_ask *ask);
 /* A message that is about no room: is it to wait until what was asked before of
  * rooms is answered? Then it comes again. */
 bool session_defer(struct session *session, const void *text, size_t length);
-/* By session.c: nothing is asked any more. */
-void session_asked(struct session *session);
 void session_hear(struct rooms_client *client, const char *text, size_t length);
 void session_write_rooms(struct session *session, struct json_writer *writer);
 void session_write_view(const struct session_ask *ask,

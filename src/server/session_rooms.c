@@ -143,7 +143,7 @@ static void run_asks(struct muster *muster, void *arg)
 		muster_clear_answers(muster);
 	}
 	session->is_asking = false;
-	session_asked(session);
+	session_settle(session);
 }
 
 static void fail_all(struct session *session)
