@@ -154,12 +154,14 @@ static int make_web(struct program *program, struct muster *muster,
 		.api = program->api,
 		.name = program->name,
 		.version = app->version,
-		.origins = app->origins,
+		.origins = program->options.origins,
 		.routes = app->routes,
 		.files = program->files,
 		.body_bytes = app->limits.body_bytes > 0
 				      ? app->limits.body_bytes
 				      : HTTP_BODY_BYTES,
+		.client_rate = app->client_rate,
+		.client_burst = app->client_burst,
 		.no_server_information = app->no_server_information,
 		.no_requester_information = app->no_requester_information,
 		.is_draining = is_draining,
@@ -175,7 +177,11 @@ static void open_talk(struct program *program)
 {
 	const struct muster_app *app = program->app;
 	struct talk_settings settings = {
-		.sessions = { .api = program->api, .welcome = app->welcome },
+		.sessions = { .api = program->api,
+			      .welcome = app->welcome,
+			      .files = program->files,
+			      .file_bytes = app->file_bytes,
+			      .origins = program->options.origins },
 		.websocket.limits.message_bytes = app->message_bytes,
 		.tcp.line_bytes = app->line_bytes,
 		.on_freed = on_connections_gone,
@@ -235,6 +241,9 @@ static int open_worker(struct program *program)
 		.version = app->version,
 		.methods = app->methods,
 		.allowed = app->allowed,
+		.rooms = app->rooms,
+		.web_ms = app->web_ms,
+		.web_messages = app->web_messages,
 		.tasks = app->tasks,
 		.on_start = on_start,
 		.on_stop = on_stop,

@@ -59,6 +59,7 @@ static void session_free(struct session *session)
 	struct sessions *sessions = session->sessions;
 
 	sessions->count--;
+	rooms_client_close(&session->rooms);
 	/* Drops what is not there any more where the node has gone. */
 	muster_connection_drop(sessions->api->muster, session->client.id);
 	buffer_fini(&session->params);
@@ -69,10 +70,15 @@ static void session_free(struct session *session)
 		free_all(sessions);
 }
 
-/* To be called last. */
-static void settle(struct session *session)
+bool session_is_busy(const struct session *session)
 {
-	if (!list_is_empty(&session->requests) || session->is_abandoning)
+	return !list_is_empty(&session->requests) ||
+	       !list_is_empty(&session->reads) || session->is_asking;
+}
+
+void session_settle(struct session *session)
+{
+	if (session_is_busy(session) || session->is_abandoning)
 		return;
 	if (session->connection == NULL)
 		session_free(session);
@@ -98,7 +104,7 @@ void session_request_done(struct session_request *request)
 		list_add_last(&sessions->spares, &request->link);
 		sessions->spare_count++;
 	}
-	settle(session);
+	session_settle(session);
 }
 
 static void on_answer(struct api_request *api_request, int status,
@@ -241,8 +247,7 @@ void session_write_details(struct session *session, struct json_writer *writer)
 			       buffer_length(&session->params));
 	write_integer(writer, "connectedAt", session->connected_at_ms);
 	json_write_name(writer, "rooms");
-	json_write_array(writer);
-	json_write_array_end(writer);
+	session_write_rooms(session, writer);
 	write_integer(writer, "totalActions", (int64_t)session->client.total);
 	write_integer(writer, "pendingActions", session->client.pending);
 	json_write_object_end(writer);
@@ -347,6 +352,7 @@ struct session *session_open(struct sessions *sessions,
 	if (client->fingerprint != NULL)
 		session->fingerprint = mem_text(client->fingerprint);
 	list_init(&session->requests);
+	list_init(&session->reads);
 	session->client = (struct client){
 		.transport = kind->transport,
 		.id = muster_connection_hold(sessions->api->muster),
@@ -356,6 +362,13 @@ struct session *session_open(struct sessions *sessions,
 		session->fingerprint = mem_text(session->client.id);
 	session->client.fingerprint =
 		session->fingerprint == NULL ? "" : session->fingerprint;
+	list_init(&session->asks);
+	session->rooms = (struct rooms_client){
+		.muster = sessions->api->muster,
+		.id = session->client.id,
+		.receive = session_hear,
+	};
+	rooms_client_open(&session->rooms);
 	sessions->count++;
 	send_welcome(session);
 	return session;
@@ -366,6 +379,7 @@ void session_leave(struct session *session)
 	size_t count = 0;
 
 	session->connection = NULL;
+	session_files_abandon(session);
 	/* One that is abandoned may be done, and gone, at once; the session
 	 * not before this is through. */
 	session->is_abandoning = true;
@@ -379,13 +393,13 @@ void session_leave(struct session *session)
 				     ->request);
 	}
 	session->is_abandoning = false;
-	settle(session);
+	session_settle(session);
 }
 
 void session_drain(struct session *session)
 {
 	session->is_leaving = true;
-	settle(session);
+	session_settle(session);
 }
 
 struct sessions *sessions_new(const struct sessions_settings *settings)
@@ -395,8 +409,16 @@ struct sessions *sessions_new(const struct sessions_settings *settings)
 	sessions->api = settings->api;
 	sessions->welcome = mem_text(
 		settings->welcome == NULL ? "Welcome" : settings->welcome);
+	sessions->files = settings->files;
+	sessions->file_bytes = settings->file_bytes;
+	sessions->origins = settings->origins;
 	list_init(&sessions->spares);
 	return sessions;
+}
+
+void sessions_close_files(struct sessions *sessions)
+{
+	sessions->files = NULL;
 }
 
 void sessions_free(struct sessions *sessions)

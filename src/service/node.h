@@ -85,6 +85,7 @@ struct node_settings {
 struct bus;
 struct peers;
 struct pubsub;
+struct rooms;
 struct routine;
 struct rpc;
 struct stats;
@@ -105,6 +106,8 @@ struct muster {
 	struct store *store;
 	struct fiber_pool *fibers;
 	struct list routines;
+	struct routine *spare_routines;
+	uint32_t spare_routine_count;
 	struct routine *own; /* the one that starts and stops it */
 	struct timer *drain_deadline;
 	struct fiber_wait idle_wait; /* its own, for others to end */
@@ -126,6 +129,7 @@ struct muster {
 	struct bus *bus; /* NULL: a guest without a token */
 	struct pubsub *pubsub;
 	struct rpc *rpc;
+	struct rooms *rooms;
 	struct stats *stats;
 	struct tasks *tasks;
 };
