@@ -440,36 +440,9 @@ struct stream *tls_connect(struct loop *loop, int descriptor,
 				  owner);
 }
 
-/* ---- telling ---- */
-
-static const struct tls *find(const struct stream *stream)
+const struct problem *tls_problem(const struct stream *stream)
 {
 	struct stream_cipher *cipher = stream_cipher(stream);
 
-	return cipher == NULL ? NULL : tls_of(cipher);
-}
-
-const struct problem *tls_problem(const struct stream *stream)
-{
-	const struct tls *tls = find(stream);
-
-	return tls == NULL ? NULL : tls->problem;
-}
-
-const char *tls_protocol(const struct stream *stream)
-{
-	const struct tls *tls = find(stream);
-	const unsigned char *name = NULL;
-	unsigned length = 0;
-
-	if (tls == NULL || tls->context->protocols == NULL)
-		return NULL;
-	SSL_get0_alpn_selected(tls->ssl, &name, &length);
-	for (size_t i = 0; tls->context->protocols[i] != NULL; i++) {
-		const char *known = tls->context->protocols[i];
-
-		if (strlen(known) == length && memcmp(known, name, length) == 0)
-			return known;
-	}
-	return NULL;
+	return cipher == NULL ? NULL : tls_of(cipher)->problem;
 }

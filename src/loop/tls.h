@@ -88,7 +88,3 @@ struct stream *tls_accept(struct loop *loop, int descriptor,
 /* Within on_end(): why it is TLS that failed, in half a sentence without a way
  * out (TLS_UNTRUSTED, TLS_FAILED); NULL: it is not, or there is no TLS. */
 const struct problem *tls_problem(const struct stream *stream);
-
-/* Which of the protocols was agreed on, from the first byte on; NULL: none was,
- * or there is no TLS. Good as long as the context's list. */
-const char *tls_protocol(const struct stream *stream);

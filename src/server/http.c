@@ -17,7 +17,7 @@
 #define OUTPUT_BYTES_MAX 65536        /* gathered before it is written */
 #define QUEUED_BYTES_MAX (256 * 1024) /* for a slow client */
 
-const char *const http_protocols[] = { "http/1.1", "http/1.0", NULL };
+const char *const http_protocols[] = { "h2", "http/1.1", "http/1.0", NULL };
 
 const char http_plain_reply[] =
 	"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n"

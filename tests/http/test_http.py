@@ -68,7 +68,11 @@ class Site:
         curl = shutil.which("curl")
         if not curl:
             raise Skipped("curl is not installed")
-        trust = ["--cacert", self.certificate.path] if self.certificate else []
+        trust = []
+        if self.certificate:
+            # HTTP/2 is what it would agree on.
+            version = [] if {"--http2", "-0"} & set(options) else ["--http1.1"]
+            trust = ["--cacert", self.certificate.path, *version]
         done = subprocess.run(
             [curl, "--silent", "--show-error", "--max-time", str(DEADLINE_S), *trust]
             + [*options, f"{self.scheme}://{self.address}{path}"],

@@ -19,7 +19,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 API = sys.argv.pop(2)
 from certificates import Certificate
 from program import DEADLINE_S, Program, Skipped, equal, main, own_address
-from test_http import SERVER, await_true, children, receive, site, trusting
+from test_http import SERVER, await_true, children, noise, receive, site, trusting
 
 GET_WORKER = b"GET /worker HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST = b"Connection: close\r\n"
@@ -66,7 +66,7 @@ VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
 
 def test_curl_is_answered_in_either_version():
     with secure_site() as one:
-        shown = ("-o", "/dev/null", "-w", "%{http_version} %{http_code}", "--http1.1")
+        shown = ("-o", "/dev/null", "-w", "%{http_version} %{http_code}")
         equal(one.curl("/", *shown, "--tlsv1.3"), b"1.1 200")
         equal(one.curl("/", *shown, "--tls-max", "1.2"), b"1.1 200")
         equal(one.curl("/", "--tlsv1.0", "--tls-max", "1.1", code=35), b"")
@@ -91,6 +91,21 @@ def test_what_is_spoken_inside_is_agreed_on():
         except ssl.SSLError:
             return
         raise AssertionError("a protocol that nobody speaks was agreed on")
+
+
+def test_http2_is_agreed_on():
+    content = noise(5_000_000)
+    shown = ("--http2", "-o", "/dev/null", "-w", "%{http_version} %{size_download}")
+    with secure_site() as one:
+        one.put("sent", content)
+        equal(one.curl("/large", *shown), b"2 52428800")
+        equal(one.curl("/files/sent", "--http2") == content, True)
+        equal(one.curl("/echo", "--http2", "--data-binary", "@" + one.path("sent")) == content, True)
+        equal(one.curl("/worker", "--http2").split()[1], b"secure")
+        context = trusting(one.certificate)
+        context.set_alpn_protocols(["http/1.1", "h2"])
+        with one.connect(context) as connection:
+            equal(connection.selected_alpn_protocol(), "h2")
 
 
 def test_a_certificate_is_chosen_by_its_name():
