@@ -178,9 +178,10 @@ int http_listen(struct muster_cluster *cluster, const char *url,
 	struct secure_url where;
 	int error = check(cluster, options);
 
-	if (error == 0)
-		error = secure_read_url(cluster, url, "https://",
-					&options->certificate, &where);
+	if (error < 0)
+		return error;
+	error = secure_read_url(cluster, url, "https://", &options->certificate,
+				&where);
 	if (error < 0)
 		return error;
 	struct service *service =
