@@ -65,16 +65,23 @@ void http2_expect_chatter(struct http2 *http2)
 
 void http2_leave(struct http2 *http2)
 {
-	static const uint8_t opaque[8] = "goodbye";
-
 	if (http2->is_leaving || http2->phase != HTTP2_OPEN)
 		return;
 	http2->is_leaving = true;
 	http2->leaving_ms = loop_now_ms(http2->server->loop);
-	/* They fail for want of memory alone; the sweep goes on then. */
+	/* Fails for want of memory alone; the sweep goes on then. */
 	DISCARD(nghttp2_submit_shutdown_notice(http2->session));
-	DISCARD(nghttp2_submit_ping(http2->session, NGHTTP2_FLAG_NONE, opaque));
 	http2_wake(http2);
+}
+
+/* Not before: a PING would go ahead of it. */
+void http2_notice_sent(struct http2 *http2)
+{
+	static const uint8_t opaque[8] = "goodbye";
+
+	if (http2->is_leaving && !http2->has_left)
+		DISCARD(nghttp2_submit_ping(http2->session, NGHTTP2_FLAG_NONE,
+					    opaque));
 }
 
 void http2_left(struct http2 *http2)
