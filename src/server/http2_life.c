@@ -120,7 +120,7 @@ static uint64_t deadline_ms(const struct http2_stream *stream)
 }
 
 /* A head that does not come holds up the whole connection. */
-static void time_out_stream(struct http2_stream *stream, uint64_t now_ms)
+static void time_out_stream(struct http2_stream *stream)
 {
 	struct connection *connection = &stream->connection;
 
@@ -129,10 +129,8 @@ static void time_out_stream(struct http2_stream *stream, uint64_t now_ms)
 		http2_terminate(stream->http2, NGHTTP2_ENHANCE_YOUR_CALM);
 		return;
 	case PHASE_BODY:
-		if (stream->wants_grant) {
-			connection->since_ms = now_ms; /* we do not let it */
-			return;
-		}
+		if (stream->wants_grant)
+			return; /* we do not let it */
 		http_connection_refuse(connection, 408,
 				       "the request took too long");
 		break;
@@ -166,7 +164,7 @@ static void sweep_streams(struct http2 *http2, uint64_t now_ms)
 			LIST_ENTRY(link, struct http2_stream, link);
 
 		if (now_ms >= deadline_ms(stream))
-			time_out_stream(stream, now_ms);
+			time_out_stream(stream);
 	}
 }
 

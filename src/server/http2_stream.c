@@ -392,6 +392,10 @@ static void grant(struct http2_stream *stream)
 	stream->is_granted = true;
 	stream->wants_grant = false;
 	stream->http2->grants++;
+	/* It was us who let it wait. */
+	stream->connection.since_ms =
+		loop_now_ms(stream->connection.server->loop);
+	http_body_begin_waiting(stream->connection.request);
 	/* Fails where the stream has been closed just now. */
 	DISCARD(nghttp2_session_consume_stream(stream->http2->session,
 					       stream->id, stream->owed));
