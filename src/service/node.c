@@ -281,6 +281,8 @@ void node_release(struct muster *muster)
 
 static void await_release(struct muster *muster)
 {
+	if (muster->holds > 0 && muster->settings.on_held != NULL)
+		muster->settings.on_held(muster->settings.owner);
 	while (muster->holds > 0 && !muster->is_late) {
 		muster->idle_wait = fiber_wait_begin();
 		DISCARD(routine_park(muster, muster->idle_wait, 0));

@@ -79,6 +79,9 @@ struct node_settings {
 	int slot; /* of a worker: it is to be NAME-worker-SLOT; 0: any */
 	/* Told once, from the loop: all is closed, the node may be freed. */
 	void (*on_closed)(void *owner, int exit_code);
+	/* It is to go, and somebody holds it: see node_hold(). From its fiber.
+	 * NULL: they know by themselves. */
+	void (*on_held)(void *owner);
 	void *owner;
 };
 
