@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "api/documentation.h"
 #include "api/router.h"
 #include "app/http_listen.h"
 #include "app/main_options.h"
@@ -66,24 +67,43 @@ static bool is_draining(void *owner)
 static void run_listen(struct loop_task *task)
 {
 	struct program *program = LIST_ENTRY(task, struct program, listen);
+	const struct main_options *given = &program->options;
 	struct muster_http_options options = {
 		.handler = web_handle,
 		.arg = program->web,
-		.limits = program->app->limits,
-		.access_log = program->options.access_log,
+		.limits = given->limits,
+		.listen.max_connections = given->connections,
+		.gzip_bytes = given->gzip_bytes,
+		.trusted_proxies = given->trusted_proxies,
+		.access_log = given->access_log,
+		.access_log_format = given->access_log_format,
 	};
 	struct http_listen_owner owner = { on_connections_gone, program,
 					   web_refuse };
-	int error = http_listen(program->cluster, program->options.listen,
-				&options, &owner, NULL);
+	int error = 0;
 
-	if (error == 0) {
-		node_hold(program->muster);
-		return;
+	for (size_t i = 0; given->listen[i] != NULL && error == 0; i++) {
+		error = http_listen(program->cluster, given->listen[i],
+				    &options, &owner, NULL);
+		if (error == 0)
+			node_hold(program->muster);
 	}
+	if (error == 0)
+		return;
 	if (error != -EPIPE) /* it was told to go */
 		complain(program, muster_problem_text(program->cluster));
 	muster_stop(program->muster, error == -EPIPE ? 0 : EXIT_CANNOT_LISTEN);
+}
+
+/* "*" is what nothing at all means. */
+static const char *const *origins_of(const struct program *program)
+{
+	const char *const *origins = program->options.origins;
+
+	return origins != NULL && origins[0] != NULL &&
+			       strcmp(origins[0], "*") == 0
+		       ? NULL
+		       : origins;
 }
 
 static int make_web(struct program *program, struct muster *muster,
@@ -92,7 +112,7 @@ static int make_web(struct program *program, struct muster *muster,
 	const struct muster_app *app = program->app;
 	struct api_settings api = { .actions = app->actions,
 				    .middleware = app->middleware,
-				    .timeout_ms = app->timeout_ms };
+				    .timeout_ms = program->options.timeout_ms };
 
 	program->api = api_new(muster, &api, problem);
 	if (program->api == NULL)
@@ -101,7 +121,7 @@ static int make_web(struct program *program, struct muster *muster,
 		.api = program->api,
 		.name = program->name,
 		.version = app->version,
-		.origins = app->origins,
+		.origins = origins_of(program),
 		.routes = app->routes,
 		.files = program->files,
 		.no_server_information = app->no_server_information,
@@ -156,10 +176,15 @@ static int open_files(struct program *program)
 static int open_worker(struct program *program)
 {
 	const struct muster_app *app = program->app;
+	const struct main_options *given = &program->options;
 	struct problem problem = { 0 };
 	struct muster_node_options options = {
-		.store = program->options.store,
-		.token = program->options.token,
+		.store = given->store,
+		.token = given->token,
+		.prefix = given->prefix,
+		.store_ms = given->store_ms,
+		.concurrency = given->task_concurrency,
+		.queues = given->queues,
 		.version = app->version,
 		.methods = app->methods,
 		.allowed = app->allowed,
@@ -176,6 +201,7 @@ static int open_worker(struct program *program)
 
 	if (muster == NULL)
 		return NODE_EXIT_CONFIG; /* it has been told */
+	muster->config = given->app;
 	if (make_web(program, muster, &problem) < 0)
 		return complain(program, problem.text);
 	return 0;
@@ -266,6 +292,85 @@ static int run_primary(struct program *program)
 
 /* ---- both ---- */
 
+/* {"name", "version", "actions": [...]}, in a line. */
+static int show_actions(const struct program *program)
+{
+	const struct muster_app *app = program->app;
+	struct problem problem = { 0 };
+	struct actions *actions =
+		actions_new(app->actions, app->middleware, &problem);
+
+	if (actions == NULL)
+		return complain(program, problem.text);
+	struct buffer text = { 0 };
+	struct json_writer writer = json_writer(&text);
+
+	json_write_object(&writer);
+	json_write_name(&writer, "name");
+	json_write_text(&writer, program->name);
+	json_write_name(&writer, "version");
+	json_write_text(&writer, app->version != NULL ? app->version : "");
+	json_write_name(&writer, "actions");
+	documentation_list(actions, &writer);
+	json_write_object_end(&writer);
+	printf("%.*s\n", (int)buffer_length(&text),
+	       (const char *)buffer_bytes(&text));
+	buffer_fini(&text);
+	actions_free(actions);
+	return 0;
+}
+
+static int serve(struct program *program, int argc, char **argv)
+{
+	const struct main_options *given = &program->options;
+
+	setlinebuf(stdout);
+	program->cluster = muster_cluster_open(
+		argc, argv,
+		&(struct muster_options){
+			.name = program->app->name,
+			.workers = given->workers,
+			.settings.schedule = given->schedule,
+			.drain_ms = given->drain_ms,
+			.drain_idle_ms = given->drain_idle_ms,
+			.log = given->log,
+		});
+	if (program->cluster == NULL)
+		return 1;
+	return muster_is_primary(program->cluster) ? run_primary(program)
+						   : run_worker(program);
+}
+
+static int run(struct program *program, int argc, char **argv)
+{
+	struct problem problem = { 0 };
+
+	if (main_options_read(&program->options, argc, argv, program->app) !=
+	    MAIN_GO)
+		return EXIT_MISUSED;
+	switch (program->options.mode) {
+	case MAIN_HELP:
+		main_options_help(stdout, program->name);
+		return 0;
+	case MAIN_SHOW_CONFIG:
+		main_options_show(stdout, &program->options);
+		return 0;
+	case MAIN_SHOW_ACTIONS:
+		return show_actions(program);
+	case MAIN_CHECK:
+	case MAIN_SERVE:
+		break;
+	}
+	if (check(program->app, &problem) < 0)
+		return complain(program, problem.text);
+	if (program->options.mode == MAIN_CHECK) {
+		printf("%s: configuration and actions are good\n",
+		       program->name);
+		return 0;
+	}
+	return serve(program, argc, argv);
+}
+
 int muster_main(int argc, char **argv, const struct muster_app *app)
 {
 	struct program program = {
@@ -273,26 +378,8 @@ int muster_main(int argc, char **argv, const struct muster_app *app)
 		.name = app->name != NULL ? app->name
 					  : program_invocation_short_name,
 	};
-	enum main_answer answer =
-		main_options_read(&program.options, argc, argv, app);
+	int exit_code = run(&program, argc, argv);
 
-	struct problem problem = { 0 };
-
-	if (answer != MAIN_GO)
-		return answer == MAIN_HELPED ? 0 : EXIT_MISUSED;
-	if (check(app, &problem) < 0)
-		return complain(&program, problem.text);
-	setlinebuf(stdout);
-	program.cluster = muster_cluster_open(
-		argc, argv,
-		&(struct muster_options){
-			.name = app->name,
-			.workers = program.options.workers,
-			.settings.schedule = program.options.schedule,
-			.log = program.options.log,
-		});
-	if (program.cluster == NULL)
-		return 1;
-	return muster_is_primary(program.cluster) ? run_primary(&program)
-						  : run_worker(&program);
+	main_options_fini(&program.options);
+	return exit_code;
 }

@@ -11,6 +11,7 @@
 #include <muster/cluster.h>
 
 #include "base/mem.h"
+#include "base/quantity.h"
 #include "cli/arguments.h"
 #include "cli/command.h"
 
@@ -80,7 +81,7 @@ static int misused(const char *option, const char *wants, const char *value)
 
 static int read_time(int option, const char *value, uint32_t *time_ms)
 {
-	if (arguments_read_time_ms(value, time_ms))
+	if (quantity_read_time_ms(value, time_ms))
 		return COMMAND_DONE;
 	return misused(options[option].name, "a time as in 500 (ms), 10s or 1m",
 		       value);

@@ -83,6 +83,7 @@ struct node_settings {
 };
 
 struct bus;
+struct document_node;
 struct peers;
 struct pubsub;
 struct routine;
@@ -115,6 +116,8 @@ struct muster {
 	bool is_told_to_stop;
 	bool is_late; /* drain_ms have passed */
 	int exit_code;
+	/* The application's settings, which outlast it; NULL: none. */
+	const struct document_node *config;
 
 	/* The cache's, which is no part: it begins and ends with the store. */
 	struct list flights; /* what fibers are computing */
