@@ -9,6 +9,7 @@
 const struct command *const command_table[] = {
 	/* clang-format off */
 	&start_cluster_command,
+	&actions_command,
 	&cache_command,
 	&tasks_command,
 	&peers_command,

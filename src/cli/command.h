@@ -50,6 +50,7 @@ enum command_exit {
 	COMMAND_MISUSED = 2,
 };
 
+extern const struct command actions_command;
 extern const struct command cache_command;
 extern const struct command publish_command;
 extern const struct command rpc_command;
