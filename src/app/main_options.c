@@ -450,14 +450,16 @@ static void set_defaults(struct main_options *options)
 static bool is_given(const struct main_option *option,
 		     const struct muster_app *app, void *value)
 {
-	const char *from = (const char *)app + option->at_application;
 	size_t size = option->kind == MAIN_TEXT || option->kind == MAIN_LIST
 			      ? sizeof(const char *)
 			      : sizeof(uint32_t);
 	static const char zeros[sizeof(const char *)];
 
-	if (option->kind == MAIN_MODE || option->at_application == NOWHERE ||
-	    memcmp(from, zeros, size) == 0)
+	if (option->kind == MAIN_MODE || option->at_application == NOWHERE)
+		return false;
+	const char *from = (const char *)app + option->at_application;
+
+	if (memcmp(from, zeros, size) == 0)
 		return false;
 	memcpy(value, from, size);
 	return true;

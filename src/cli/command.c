@@ -8,6 +8,7 @@
 
 const struct command *const command_table[] = {
 	/* clang-format off */
+	&new_command,
 	&start_cluster_command,
 	&actions_command,
 	&cache_command,

@@ -39,7 +39,7 @@ def complains(arguments, code, *parts):
 def test_help_names_every_command():
     code, printed, _ = muster("help")
     equal(code, 0)
-    for command in ("start-cluster", "actions", "cache", "peers", "stats", "tasks", "completion", "help", "version"):
+    for command in ("new", "start-cluster", "actions", "cache", "peers", "stats", "tasks", "completion", "help", "version"):
         assert f"\n  {command} " in printed, printed
         code, own, _ = muster("help", command)
         assert code == 0 and own.startswith(f"usage: muster {command}"), own
@@ -70,6 +70,8 @@ def test_wrong_usage_is_exit_code_2_and_one_line():
     complains(["start-cluster", "a", "--env", "=x"], 2, "KEY=VALUE")
     complains(["start-cluster", "a", "--uid", "no such"], 2, "--uid")
     complains(["start-cluster", "a", "--log", "loud"], 2, "debug", "'loud'")
+    complains(["new"], 2, "new needs a DIR")
+    complains(["new", "a", "b"], 2, "'b' is one folder too many")
     complains(["actions"], 2, "actions needs a PROGRAM")
     complains(["actions", "a", "b"], 2, "'b' is one program too many")
     complains(["actions", "a", "-t", "soon"], 2, "--timeout", "'soon'")
