@@ -50,11 +50,17 @@ struct muster_app {
 	void *arg; /* of both */
 
 	const char *listen;         /* unless it is said elsewhere; "8080" */
+	const char *tcp;            /* the same for TCP's lines; none */
+	const char *welcome;        /* what WebSocket and TCP say first;
+				     * "Welcome" */
 	const char *public_folder;  /* files for all other paths; none */
 	const char *const *origins; /* whose pages may read answers; anybody's.
 				     * Ends with NULL */
 	struct muster_http_limits limits;
-	uint32_t timeout_ms; /* of actions that have none; 30,000 */
+	uint32_t max_connections; /* of a worker, on each address; no limit */
+	uint32_t message_bytes;   /* of a WebSocket's; 1 MiB */
+	uint32_t line_bytes;      /* of TCP's; 64 KiB */
+	uint32_t timeout_ms;      /* of actions that have none; 30,000 */
 	/* Answers without what is known of the server, and of the client. */
 	bool no_server_information;
 	bool no_requester_information;

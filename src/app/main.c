@@ -18,25 +18,36 @@
 #include "api/router.h"
 #include "app/http_listen.h"
 #include "app/main_options.h"
+#include "app/talk.h"
 #include "base/must.h"
 #include "cluster/cluster.h"
 #include "server/web.h"
 
 #define EXIT_MISUSED       2
 #define EXIT_CANNOT_LISTEN 3 /* of a worker */
+#define ADDRESSES_MAX      40
+
+struct heard {
+	char url[256];
+	int port; /* 0: none */
+};
 
 struct program {
 	const struct muster_app *app;
 	const char *name;
 	struct main_options options;
 	struct muster_cluster *cluster;
-	bool is_announced; /* in the primary */
+	/* In the primary. */
+	bool is_announced;
+	struct heard heard[ADDRESSES_MAX]; /* where workers listen */
+	size_t heard_count;
 
 	/* Of a worker. */
 	struct muster *muster;
 	struct api *api;
 	struct web *web;
 	struct files *files;
+	struct talk_service *talk;
 	struct loop_task listen;
 };
 
@@ -63,23 +74,41 @@ static bool is_draining(void *owner)
 	return muster_is_draining(program->cluster);
 }
 
-/* From the loop, as connections may be there already. */
-static void run_listen(struct loop_task *task)
+static void on_upgrade(struct muster_http *http, bool is_primus, void *owner)
 {
-	struct program *program = LIST_ENTRY(task, struct program, listen);
+	struct program *program = owner;
+
+	talk_upgrade(program->talk, http, is_primus);
+}
+
+static void on_drain(void *owner)
+{
+	struct program *program = owner;
+
+	web_drain(program->web);
+}
+
+static int listen_http(struct program *program)
+{
 	const struct main_options *given = &program->options;
 	struct muster_http_options options = {
 		.handler = web_handle,
+		.on_head = web_on_head,
 		.arg = program->web,
+		.listen.max_connections = given->max_connections,
 		.limits = given->limits,
-		.listen.max_connections = given->connections,
 		.gzip_bytes = given->gzip_bytes,
 		.trusted_proxies = given->trusted_proxies,
 		.access_log = given->access_log,
 		.access_log_format = given->access_log_format,
 	};
-	struct http_listen_owner owner = { on_connections_gone, program,
-					   web_refuse };
+	struct http_listen_owner owner = {
+		.on_freed = on_connections_gone,
+		.on_drain = on_drain,
+		.owner = program,
+		.refuse = web_refuse,
+		.wants_head = web_wants_head,
+	};
 	int error = 0;
 
 	for (size_t i = 0; given->listen[i] != NULL && error == 0; i++) {
@@ -88,6 +117,33 @@ static void run_listen(struct loop_task *task)
 		if (error == 0)
 			node_hold(program->muster);
 	}
+	return error;
+}
+
+static int listen_tcp(struct program *program)
+{
+	struct muster_listen_options options = {
+		.max_connections = program->options.max_connections,
+	};
+
+	if (program->options.tcp == NULL)
+		return 0;
+	int error =
+		talk_listen_tcp(program->talk, program->options.tcp, &options);
+
+	if (error == 0)
+		node_hold(program->muster);
+	return error;
+}
+
+/* From the loop, as connections may be there already. */
+static void run_listen(struct loop_task *task)
+{
+	struct program *program = LIST_ENTRY(task, struct program, listen);
+	int error = listen_http(program);
+
+	if (error == 0)
+		error = listen_tcp(program);
 	if (error == 0)
 		return;
 	if (error != -EPIPE) /* it was told to go */
@@ -124,14 +180,31 @@ static int make_web(struct program *program, struct muster *muster,
 		.origins = origins_of(program),
 		.routes = app->routes,
 		.files = program->files,
+		.body_bytes = program->options.limits.body_bytes,
 		.no_server_information = app->no_server_information,
 		.no_requester_information = app->no_requester_information,
 		.is_draining = is_draining,
+		.on_upgrade = on_upgrade,
 		.owner = program,
 	};
 
 	program->web = web_new(&web, problem);
 	return program->web == NULL ? problem->code : 0;
+}
+
+static void open_talk(struct program *program)
+{
+	const struct main_options *given = &program->options;
+	struct talk_settings settings = {
+		.sessions = { .api = program->api,
+			      .welcome = program->app->welcome },
+		.websocket.limits.message_bytes = given->message_bytes,
+		.tcp.line_bytes = given->line_bytes,
+		.on_freed = on_connections_gone,
+		.owner = program,
+	};
+
+	program->talk = talk_open(program->cluster, &settings);
 }
 
 static int on_start(struct muster *muster, void *arg)
@@ -156,6 +229,7 @@ static void on_stop(struct muster *muster, void *arg)
 
 	loop_undefer(&program->listen);
 	web_close(program->web);
+	talk_close(program->talk);
 	files_close(program->files);
 	if (program->app->on_stop != NULL)
 		program->app->on_stop(muster, program->app->arg);
@@ -204,6 +278,7 @@ static int open_worker(struct program *program)
 	muster->config = given->app;
 	if (make_web(program, muster, &problem) < 0)
 		return complain(program, problem.text);
+	open_talk(program);
 	return 0;
 }
 
@@ -231,27 +306,85 @@ static void announce_examples(const struct program *program, int port)
 		       i == 0 ? "try:" : "    ", port, examples[i]);
 }
 
-static void on_listening(struct muster_worker *worker,
-			 const struct muster_address *address, void *arg)
+static void announce_http(const struct program *program)
 {
-	struct program *program = arg;
+	const struct heard *first = &program->heard[0];
 
-	(void)worker;
-	if (program->is_announced)
-		return;
-	program->is_announced = true;
 	printf("%s: %zu workers serve ", program->name,
 	       muster_worker_count(program->cluster));
-	if (address->port == 0) {
-		printf("%s\n", address->url);
-	} else {
-		printf("http://localhost:%d\n", address->port);
-		announce_examples(program, address->port);
+	for (size_t i = 0; program->options.listen[i] != NULL; i++) {
+		const struct heard *address = &program->heard[i];
+
+		if (address->port > 0)
+			printf("%shttp://localhost:%d", i > 0 ? ", " : "",
+			       address->port);
+		else
+			printf("%s%s", i > 0 ? ", " : "", address->url);
 	}
+	putchar('\n');
+	if (first->port == 0)
+		return;
+	announce_examples(program, first->port);
+	printf("     ws://localhost:%d/ws    WebSocket; /primus for clients of "
+	       "actionHero\n",
+	       first->port);
+}
+
+static void announce_tcp(const struct heard *address)
+{
+	if (address->port > 0)
+		printf("     telnet localhost %d    a line an action\n",
+		       address->port);
+	else
+		printf("     %s    a line an action\n", address->url);
+}
+
+static void announce(struct program *program)
+{
+	program->is_announced = true;
+	announce_http(program);
+	if (program->options.tcp != NULL)
+		announce_tcp(&program->heard[program->heard_count - 1]);
 	printf("     kill -HUP %d   rolls every worker over\n"
 	       "     kill -TTIN %d  adds a worker; TTOU takes one away\n"
 	       "Ctrl-C stops it\n",
 	       (int)getpid(), (int)getpid());
+}
+
+static bool was_heard(const struct program *program, const char *url)
+{
+	for (size_t i = 0; i < program->heard_count; i++)
+		if (strcmp(program->heard[i].url, url) == 0)
+			return true;
+	return false;
+}
+
+static size_t count_addresses(const struct main_options *options)
+{
+	size_t count = 0;
+
+	while (options->listen[count] != NULL)
+		count++;
+	return options->tcp != NULL ? count + 1 : count;
+}
+
+/* Every worker listens at its addresses in the same order, that for TCP last,
+ * so they are first heard of in that order. */
+static void on_listening(struct muster_worker *worker,
+			 const struct muster_address *address, void *arg)
+{
+	struct program *program = arg;
+	struct heard *heard = &program->heard[program->heard_count];
+
+	(void)worker;
+	if (program->is_announced || was_heard(program, address->url))
+		return;
+	MUST(program->heard_count < ADDRESSES_MAX);
+	snprintf(heard->url, sizeof(heard->url), "%s", address->url);
+	heard->port = address->port;
+	program->heard_count++;
+	if (program->heard_count == count_addresses(&program->options))
+		announce(program);
 }
 
 /* Where no worker can work the next one cannot either. */

@@ -58,6 +58,15 @@ static bool read_schedule(struct main_options *options, const char *text)
 	return false;
 }
 
+/* Port 0 would be another one in each place that asks for it. */
+static bool read_tcp(struct main_options *options, const char *text)
+{
+	bool is_off = strcmp(text, "none") == 0 || strcmp(text, "0") == 0;
+
+	options->tcp = is_off ? NULL : text;
+	return text[0] != '\0';
+}
+
 /* What is no URL is the path of an embedded one. */
 static bool read_store(struct main_options *options, const char *text)
 {
@@ -81,6 +90,10 @@ const struct main_option main_option_table[] = {
 	{ "listen", "port", { "PORT" }, "WHERE", "a port or an address",
 	  "PORT, HOST:PORT, unix:PATH; several with commas", "8080",
 	  MAIN_LIST, 1, LIST_MAX, AT(listen), NOT_GIVEN },
+	{ "tcp", "tcp-port", { "TCP_PORT" }, "WHERE",
+	  "a port, an address or none",
+	  "the same for lines over TCP; none",
+	  AT(tcp), GIVEN(tcp), .read = read_tcp },
 	{ "workers", NULL, { "WORKERS" }, "N|max",
 	  "a number from 1 to 1024, or max",
 	  "how many; max is one a core", "max",
@@ -146,9 +159,16 @@ const struct main_option main_option_table[] = {
 	  "on a connection, then it is closed; 0: any number", "0",
 	  MAIN_NUMBER, 0, UINT32_MAX, AT(limits.requests),
 	  GIVEN(limits.requests) },
-	{ "connections", NULL, { "MUSTER_CONNECTIONS" }, "N", NULL,
-	  "of a worker at a listener; 0: any number", "0",
-	  MAIN_NUMBER, 0, UINT32_MAX, AT(connections), NOT_GIVEN },
+	{ "max-connections", NULL, { "MUSTER_MAX_CONNECTIONS" }, "N", NULL,
+	  "of a worker, on each address; 0: any number", "0",
+	  MAIN_NUMBER, 0, UINT32_MAX, AT(max_connections),
+	  GIVEN(max_connections) },
+	{ "message-size", NULL, { "MUSTER_MESSAGE_SIZE" }, "SIZE", NULL,
+	  "of a WebSocket's message, at most", "1MiB",
+	  MAIN_SIZE, 128, 1 << 30, AT(message_bytes), GIVEN(message_bytes) },
+	{ "line-size", NULL, { "MUSTER_LINE_SIZE" }, "SIZE", NULL,
+	  "of a line over TCP", "64KiB",
+	  MAIN_SIZE, 128, 1 << 30, AT(line_bytes), GIVEN(line_bytes) },
 	{ "gzip-from", NULL, { "MUSTER_GZIP_FROM" }, "SIZE", NULL,
 	  "answers that are longer are compressed; 0: none", "0",
 	  MAIN_SIZE, 0, UINT32_MAX, AT(gzip_bytes), NOT_GIVEN },

@@ -42,6 +42,7 @@ struct main_given {
 /* Texts and lists (which end with NULL) are the arena's, or outlast it. */
 struct main_options {
 	const char *const *listen;
+	const char *tcp;   /* NULL: off */
 	const char *store; /* NULL: the embedded one */
 	const char *token;
 	const char *token_file;
@@ -54,7 +55,9 @@ struct main_options {
 	const char *const *origins; /* NULL: anybody */
 	const char *const *queues;
 	struct muster_http_limits limits;
-	uint32_t connections; /* of a worker at a listener; 0: no limit */
+	uint32_t max_connections; /* 0: no limit */
+	uint32_t message_bytes;
+	uint32_t line_bytes;
 	uint32_t gzip_bytes;
 	uint32_t timeout_ms;
 	uint32_t drain_ms;

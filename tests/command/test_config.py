@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,7 @@ CONFIGURED = os.path.abspath(CONFIGURED)
 OWN = {
     name: value
     for name, value in os.environ.items()
-    if name not in ("PORT", "WORKERS", "STORE") and not name.startswith("MUSTER_")
+    if name not in ("PORT", "TCP_PORT", "WORKERS", "STORE") and not name.startswith("MUSTER_")
 }
 
 
@@ -302,7 +303,7 @@ app:
             for there in (address, f"{host}:8081"):
                 got = json.loads(get(there, "/api/settings").text)
                 equal((got["host"], got["port"], got["tls"]), ("mail.example.com", 25, False))
-            equal(ask(address, "POST", "/api/settings", "x" * 101)[0], 413)
+            equal(ask(address, "POST", "/api/settings", "x" * 101, Content_Type="application/json")[0], 413)
             equal(ask(address, "GET", "/api/settings?a=" + "x" * 200)[0], 414)
             equal(ask(address, "GET", "/api/wait?text=a")[0], 504)
             _, headers = ask(address, "GET", "/api/settings", Origin="https://b.example")
@@ -312,6 +313,29 @@ app:
             stop(program)
         with open(os.path.join(path, "access.log")) as log:
             json.loads(log.readline())
+
+
+def test_all_addresses_are_told_with_that_for_tcp():
+    address = own_address()
+    host = address.split(":")[0]
+    text = f"listen: [{address}, {host}:8081]\ntcp: {host}:5000\nworkers: 2\n"
+    with folder(configured_yml=text) as path:
+        with serving(path, "http://localhost:8080, http://localhost:8081$", TCP_PORT="") as program:
+            program.expect("telnet localhost 5000 ")
+            with socket.create_connection((host, 5000), DEADLINE_S) as client:
+                with client.makefile("rwb") as lines:
+                    assert b"Welcome" in lines.readline()
+                    lines.write(b"settings\r\n")
+                    lines.flush()
+                    equal(json.loads(lines.readline())["host"], "nowhere")
+            stop(program)
+        with serving(path, TCP_PORT="none") as program:
+            try:
+                socket.create_connection((host, 5000), DEADLINE_S).close()
+                raise AssertionError("TCP is served")
+            except ConnectionRefusedError:
+                pass
+            stop(program)
 
 
 def test_a_reload_brings_the_file_into_force():
@@ -329,10 +353,10 @@ def test_a_reload_brings_the_file_into_force():
 
 
 @contextlib.contextmanager
-def serving(path, **environment):
+def serving(path, said="workers serve", **environment):
     command = ["sh", "-c", 'cd "$0" && exec "$@"', path, CONFIGURED]
     with Program(*command, **environment) as program:
-        program.expect("workers serve")
+        program.expect(said)
         yield program
 
 
@@ -344,7 +368,8 @@ def stop(program):
 def ask(address, method, target, body=None, **headers):
     connection = http.client.HTTPConnection(*address.split(":"), DEADLINE_S)
     try:
-        connection.request(method, target, body, headers)
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, target, body, sent)
         response = connection.getresponse()
         response.read()
         return response.status, response.headers

@@ -18,7 +18,7 @@ from program import DEADLINE_S, equal, main
 OWN = {
     name: value
     for name, value in os.environ.items()
-    if name not in ("PORT", "WORKERS", "STORE", "MAKEFLAGS", "CFLAGS")
+    if name not in ("PORT", "TCP_PORT", "WORKERS", "STORE", "MAKEFLAGS", "CFLAGS")
     and not name.startswith("MUSTER_")
 }
 

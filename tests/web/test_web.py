@@ -4,16 +4,19 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
+import time
 
 APP, EXAMPLE = sys.argv[1:3]
 del sys.argv[2:3]
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
-from program import DEADLINE_S, Program, equal, main, own_address
+from program import DEADLINE_S, Program, Skipped, equal, main, own_address
 
 HEX40 = "[0-9a-f]{40}"
 UUID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
@@ -95,11 +98,11 @@ class Client:
 
 
 @contextlib.contextmanager
-def serving(program=APP, **environment):
+def serving(program=APP, before=(), **environment):
     address = own_address()
     with tempfile.TemporaryDirectory() as home:
         environment = {"MUSTER_HOME": home, "WORKERS": "1", **environment}
-        with Program(program, "--listen", address, **environment) as process:
+        with Program(*before, program, "--listen", address, **environment) as process:
             process.expect("workers serve")
             with Client(address) as client:
                 client.address = address
@@ -270,7 +273,331 @@ def test_bodies_that_are_not_what_they_say():
         )
         complains(answer, 415, "the body's encoding is not understood")
         kind = "multipart/form-data; boundary=B"
-        complains(client.post("/api/echo", "nonsense", kind), 400, "the form is malformed")
+        complains(client.post("/api/echo", "nonsense", kind), 400, "the form is not complete")
+
+
+FORM = "multipart/form-data; boundary=B"
+
+
+def form(*parts):
+    """(name, content) and (name, content, filename, type) as a form."""
+    text = b""
+    for name, content, *more in parts:
+        text += f'--B\r\nContent-Disposition: form-data; name="{name}"'.encode()
+        if more:
+            text += f'; filename="{more[0]}"\r\nContent-Type: {more[1]}'.encode()
+        text += b"\r\n\r\n" + content + b"\r\n"
+    return text + b"--B--\r\n"
+
+
+def is_left(pid, folder):
+    """Is anything of that folder there, or open in a worker?"""
+    for worker in children(pid):
+        for name in os.listdir(f"/proc/{worker}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                if os.readlink(f"/proc/{worker}/fd/{name}").startswith(folder + "/"):
+                    return True
+    return os.listdir(folder) != []
+
+
+def until(condition):
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, "the deadline passed"
+        time.sleep(0.01)
+
+
+def status_of(address, target):
+    """None where whoever was to answer has died."""
+    try:
+        with Client(address) as client:
+            return client.get(target).status
+    except (EOFError, OSError):
+        return None
+
+
+@contextlib.contextmanager
+def uploading(**environment):
+    with tempfile.TemporaryDirectory() as folder:
+        with serving(TMPDIR=folder, **environment) as (process, client):
+            yield process, client, folder
+
+
+def test_files_are_parameters():
+    with uploading() as (process, client, folder):
+        content = b"begin" + bytes(range(256)) * 1000
+        body = form(("title", "é".encode()), ("picture", content, "../a b.png", "image/png"))
+        answer = client.post("/api/upload", body, FORM)
+        equal(answer.status, 200)
+        told = {"size": 256005, "mimetype": "image/png", "originalFilename": "../a b.png"}
+        equal(answer.params, {"title": "é", "picture": told, "action": "upload"})
+        equal(answer.json["as_json"], told)
+        equal(answer.json["begin"][:5], "begin")
+        equal((answer.json["name"], answer.json["size"]), ("../a b.png", 256005))
+        equal(answer.json["title"], "é")
+        assert folder.encode() not in answer.body, answer.body
+        equal(is_left(process.pid, folder), False)
+
+        path = os.path.join(folder, "kept")
+        body = form(("picture", b"abc", "x", "text/plain"), ("path", path.encode()))
+        equal(client.post("/api/upload", body, FORM).json["saved"], 0)
+        with open(path, "rb") as kept:
+            equal(kept.read(), b"abc")
+        equal(os.stat(path).st_mode & 0o777, 0o600)
+        equal(client.post("/api/upload", body, FORM).json["saved"], -17)
+        os.unlink(path)
+        other = tempfile.mkdtemp(dir="/dev/shm")
+        path = os.path.join(other, "kept")
+        body = form(("picture", b"abc" * 50000, "x", "text/plain"), ("path", path.encode()))
+        equal(client.post("/api/upload", body, FORM).json["saved"], 0)
+        equal(os.stat(path).st_size, 150000)
+        os.unlink(path)
+        os.rmdir(other)
+
+        # Of one name the last counts; what nobody wants is not stored.
+        body = form(
+            ("picture", b"1", "one", "text/plain"),
+            ("picture", b"22", "two", "text/plain"),
+            ("other", b"3" * 400000, "three", "text/plain"),
+        )
+        answer = client.post("/api/upload", body, FORM)
+        equal((answer.json["name"], answer.json["size"]), ("two", 2))
+        assert "other" not in answer.params, answer.params
+        # A page's field that was left empty.
+        body = form(("picture", b"", "", "application/octet-stream"))
+        equal(client.post("/api/upload", body, FORM).json["name"], "none")
+        answer = client.post("/api/uploadSmall", body, FORM)
+        complains(answer, 422, "picture is a required parameter for this action")
+        equal(is_left(process.pid, folder), False)
+
+
+def test_files_that_are_not_taken():
+    with uploading() as (process, client, folder):
+
+        def asks(target, body, kind=FORM):
+            with Client(client.address) as other:
+                return other.post(target, body, kind)
+
+        answer = asks("/api/echo", form(("text", b"x", "x", "text/plain")))
+        complains(answer, 422, "text has to be a value that is no file")
+        complains(asks("/api/upload", form(("picture", b"x"))), 422, "picture has to be a file")
+        answer = client.post("/api/upload", '{"picture":{"size":1}}')
+        complains(answer, 422, "picture has to be a file")
+        large = form(("picture", b"x" * 300001, "x", "text/plain"))
+        complains(asks("/api/upload", large), 413, "the file is too large")
+        large = form(("title", b"x" * 1000001))
+        complains(asks("/api/upload", large), 413, "the body is too large")
+        # What is as large as that can be for another action only.
+        large = form(("picture", b"x" * 66000, "x", "text/plain"))
+        complains(asks("/api/uploadSmall", large), 413, "the body is too large")
+        many = form(*((f"a{i}", b"") for i in range(1001)))
+        complains(asks("/api/upload", many), 413, "too many parts")
+        complains(asks("/api/upload", b"--B\r\n\r\n"), 400, "a part without a name")
+        half = form(("picture", b"x", "x", "text/plain"))[:-4]
+        complains(asks("/api/upload", half), 400, "the form is not complete")
+        bad = form(("title", b"\xff"))
+        complains(asks("/api/upload", bad), 400, "a parameter is not valid UTF-8")
+        answer = asks("/api/upload", b"", "multipart/form-data")
+        equal(answer.status, 200)  # there is no body
+        answer = asks("/api/upload", b"x", "multipart/form-data")
+        complains(answer, 400, "the form is malformed")
+        equal(is_left(process.pid, folder), False)
+        equal(client.get("/api/made").status, 201)
+    with serving(TMPDIR="/nonexistent") as (_, client):
+        body = form(("picture", b"x", "x", "text/plain"))
+        answer = client.post("/api/upload", body, FORM)
+        complains(answer, 507, "the file cannot be stored")
+
+
+def test_a_full_disk_is_said():
+    small = "mount -t tmpfs -o size=64k none \"$TMPDIR\" && exec \"$@\""
+    before = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", small, "sh")
+    with tempfile.TemporaryDirectory() as folder:
+        probe = subprocess.run([*before, "true"], env={**os.environ, "TMPDIR": folder}, check=False)
+        if probe.returncode != 0:
+            raise Skipped("no file system can be mounted here")
+        with serving(before=before, TMPDIR=folder) as (process, client):
+            body = form(("picture", b"x" * 200000, "x", "text/plain"))
+            for _ in range(3):
+                with Client(client.address) as other:
+                    complains(other.post("/api/upload", body, FORM), 507, "the file cannot be stored")
+            # What was written of them makes room again.
+            small = form(("picture", b"x" * 40000, "x", "text/plain"))
+            for _ in range(3):
+                equal(client.post("/api/upload", small, FORM).json["size"], 40000)
+            equal(is_left(process.pid, folder), False)
+
+
+def test_nothing_is_left_of_files():
+    with uploading() as (process, client, folder):
+        body = form(("picture", b"x" * 200000, "x", "text/plain"), ("wait", b"1"))
+        head = (
+            "POST /api/upload HTTP/1.1\r\nHost: x\r\n"
+            f"Content-Type: {FORM}\r\nContent-Length: {len(body)}\r\n\r\n"
+        ).encode()
+        # A client that goes while it sends, and one that goes while it waits.
+        with Client(client.address) as other:
+            other.send(head + body[:150000])
+            until(lambda: is_left(process.pid, folder))
+            equal(os.listdir(folder), [])
+        until(lambda: not is_left(process.pid, folder))
+        with Client(client.address) as other:
+            other.send(head + body)
+            process.expect("upload waits")
+            equal(is_left(process.pid, folder), True)
+        process.expect("upload goes on -125")
+        until(lambda: not is_left(process.pid, folder))
+        # A worker that dies.
+        with Client(client.address) as other:
+            other.send(head + body)
+            process.expect("upload waits")
+            os.kill(int(children(process.pid)[0]), signal.SIGKILL)
+        equal(os.listdir(folder), [])
+        until(lambda: status_of(client.address, "/api/made") == 201)
+
+
+def test_bodies_an_action_takes():
+    with serving() as (_, client):
+        equal(client.post("/api/jsonOnly", '{"text":1}').status, 201)
+        text = "the action takes no such body"
+        complains(client.post("/api/jsonOnly", "text=1", "application/x-www-form-urlencoded"), 415, text)
+        large = '{"text":"' + "x" * 100 + '"}'
+        complains(client.post("/api/jsonOnly", large), 413, "the body is too large")
+        # However the action is named, and however its body comes.
+        for target in ("/api?action=jsonOnly", "/api?action=echo&action=jsonOnly", "/api/jsonOnly?x=1"):
+            with Client(client.address) as other:
+                complains(other.post(target, large), 413, "the body is too large")
+        named = '{"action":"jsonOnly","text":"' + "x" * 100 + '"}'
+        complains(client.post("/api", named), 413, "the body is too large")
+        # Nothing of it is waited for where that can be known.
+        head = b"POST /api/jsonOnly HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        for more in (b"Content-Length: 101\r\n", b"Content-Length: 101\r\nExpect: 100-continue\r\n"):
+            with Client(client.address) as other:
+                other.send(head + more + b"\r\n")
+                complains(other.answer(), 413, "the body is too large")
+        with Client(client.address) as other:
+            other.send(head.replace(b"application/json", b"text/plain") + b"Content-Length: 9\r\n\r\n")
+            complains(other.answer(), 415, text)
+        with Client(client.address) as other:
+            other.send(head + b"Transfer-Encoding: chunked\r\n\r\n")
+            other.send(b"40\r\n" + b" " * 64 + b"\r\n40\r\n")
+            complains(other.answer(), 413, "the body is too large")
+
+
+def chunks(client):
+    """A chunked body, to its end."""
+    body = b""
+    while True:
+        while b"\r\n" not in client.rest:
+            client.more()
+        size, _, client.rest = client.rest.partition(b"\r\n")
+        length = int(size, 16)
+        while len(client.rest) < length + 2:
+            client.more()
+        body, client.rest = body + client.rest[:length], client.rest[length + 2 :]
+        if length == 0:
+            return body
+
+
+TICK = "id: {}\nevent: tick\ndata: one\ndata: two\n\n"
+
+
+def test_events():
+    with serving() as (process, client):
+        answer = client.get("/api/ticks?count=2&ms=1")
+        equal(answer.status, 200)
+        equal(answer.headers["content-type"], "text/event-stream")
+        equal(answer.headers["cache-control"], "no-store")
+        equal(answer.headers["x-ticks"], "yes")
+        equal(answer.headers["access-control-allow-origin"], "*")
+        assert answer.headers["set-cookie"].startswith("sessionID=")
+        equal(chunks(client).decode(), ": \n\n" + TICK.format(1) + TICK.format(2))
+        process.expect("ticks ended well")
+        # The connection goes on, and a client that comes back says where it was.
+        answer = client.get("/api/ticks?count=2&ms=1", Last_Event_ID="1")
+        equal(chunks(client).decode(), ": \n\n" + TICK.format(2))
+        equal(client.ask("HEAD", "/api/ticks?count=1&ms=1").status, 200)
+        equal(client.get("/api/made").status, 201)
+        metrics = client.get("/metrics").body.decode()
+        assert re.search(r'requests_total\{.*status="200"\} 3\n', metrics), metrics
+
+
+def test_events_as_they_are_sent():
+    """curl -N, which shows each as it comes."""
+    if shutil.which("curl") is None:
+        raise Skipped("there is no curl")
+    with serving() as (process, client):
+        url = f"http://{client.address}/api/ticks?count=1000000&ms=20"
+        with Program("curl", "-sN", url) as curl:
+            for number in (1, 2, 3):
+                curl.expect(f"^id: {number}$")
+                curl.expect("^event: tick$")
+        # It was killed.
+        process.expect("ticks ended cancelled")
+        metrics = client.get("/metrics").body.decode()
+        assert re.search(r"muster_actions_running\{.*\} 0\n", metrics), metrics
+
+
+def test_events_end_when_the_server_goes():
+    with serving() as (process, client):
+        answer = client.get("/api/ticks?count=1000000&ms=600000")
+        equal(answer.status, 200)
+        # Another one is still on its way, and is let finish.
+        with Client(client.address) as other:
+            other.send(b"GET /api/nap?ms=700 HTTP/1.1\r\nHost: x\r\n\r\n")
+            process.expect("nap begun")
+            process.signal(signal.SIGTERM)
+            equal(chunks(client).decode(), ": \n\n" + TICK.format(1))
+            process.expect("ticks ended cancelled")
+            equal(other.answer().json["code"], 0)
+
+
+def test_answers_in_pieces():
+    with serving() as (process, client):
+        answer = client.get("/api/pieces?count=40")
+        equal(answer.headers["transfer-encoding"], "chunked")
+        equal(chunks(client), b"p" * 40 * 65536)
+        process.expect("pieces ended well")
+        answer = client.get("/api/pieces?count=10&length=655360")
+        equal((answer.status, answer.body), (200, b"p" * 655360))
+        # Who fails half way is not taken for complete.
+        for target in ("/api/pieces?count=2&fails=1", "/api/pieces?count=2&length=200000", "/api/pieces?count=2&length=200000&fails=1"):
+            with Client(client.address) as other:
+                other.send(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                text = all_of(other)
+                assert not text.endswith(b"0\r\n\r\n"), text[-20:]
+                assert text.count(b"p" * 1000) in (130, 131), len(text)
+        with Client(client.address) as other:
+            other.send(b"GET /api/pieces?count=2 HTTP/1.0\r\n\r\n")
+            head, _, body = all_of(other).partition(b"\r\n\r\n")
+            equal(body, b"p" * 131072)
+            assert b"Connection: close" in head, head
+        answer = client.get("/api/badlyBegun").json
+        equal((answer["early"], answer["begun"], answer["header"]), (-22, -22, -22))
+        answer = client.get("/api/nested").json
+        equal((answer["error"], answer["inner"]), (0, {"early": -95, "begun": -95, "header": -95}))
+
+
+def all_of(client):
+    with contextlib.suppress(EOFError):
+        while True:
+            client.more()
+    return client.rest
+
+
+def test_a_slow_reader_holds_up_its_own_answer_only():
+    with serving() as (process, client):
+        with Client(client.address) as slow:
+            slow.send(b"GET /api/pieces?count=16000 HTTP/1.1\r\nHost: x\r\n\r\n")
+            slow.more()
+            memory = None
+            for _ in range(50):
+                equal(client.get("/api/made").status, 201)
+            with open(f"/proc/{children(process.pid)[0]}/status") as file:
+                memory = int(re.search(r"VmHWM:\s+(\d+)", file.read())[1])
+            # 1 GB was to be sent; what waits is bounded.
+            assert memory < 200000, memory
+        process.expect("pieces ended cancelled")
 
 
 def test_inputs():
@@ -469,6 +796,65 @@ def test_what_is_under_way_is_finished():
         equal(answer.headers["connection"], "close")
         process.expect("nap ended well")
         process.expect("stopped")
+
+
+class Lines:
+    """A client of TCP."""
+
+    def __init__(self, address):
+        host, port = address.rsplit(":", 1)
+        self.socket = socket.create_connection((host, int(port)), DEADLINE_S)
+        self.file = self.socket.makefile("rwb")
+
+    def take(self):
+        return json.loads(self.file.readline())
+
+    def ask(self, line):
+        self.file.write(line.encode() + b"\r\n")
+        self.file.flush()
+        return self.take()
+
+
+UPGRADE = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec_WebSocket_Version": "13",
+    "Sec_WebSocket_Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
+
+
+def frame_of(client):
+    """The next short frame of a WebSocket: its first byte, and what is in it."""
+    while len(client.rest) < 2 or len(client.rest) < 2 + client.rest[1]:
+        client.more()
+    end = 2 + client.rest[1]
+    first, content, client.rest = client.rest[0], client.rest[2:end], client.rest[end:]
+    return first, content
+
+
+def test_clients_that_stay_are_told_to_go():
+    for told in signal.SIGHUP, signal.SIGTERM:
+        tcp = own_address().replace(":8080", ":5000")
+        with serving(EXAMPLE, TCP_PORT=tcp) as (process, client):
+            welcome = {"welcome": "Hello! Welcome to the muster api", "context": "api"}
+            lines = Lines(tcp)
+            equal(lines.take(), welcome)
+            equal(lines.ask("status")["nodeStatus"], "Node Healthy")
+            with Client(client.address) as socket_client:
+                answer = socket_client.get("/ws", **UPGRADE)
+                equal(answer.status, 101)
+                equal(json.loads(frame_of(socket_client)[1]), welcome)
+                # An action that runs keeps its client; the others go.
+                lines.file.write(b"paramAdd sleepDuration=300\nsleepTest\n")
+                lines.file.flush()
+                equal(lines.take()["status"], "OK")
+                process.signal(told)
+                first, content = frame_of(socket_client)
+                equal((first, content[:2]), (0x88, b"\x03\xe9"))
+                socket_client.send(b"\x88\x80\0\0\0\0")
+            equal(lines.take()["sleepDuration"], 300)
+            equal(lines.take(), {"status": "Bye!", "context": "api"})
+            equal(lines.file.read(), b"")
 
 
 def until_leaving(client, address):
