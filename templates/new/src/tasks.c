@@ -13,8 +13,9 @@ int send_reminder(struct muster_job *job)
 
 	if (text == NULL)
 		return muster_job_fail(job, "there is no text");
-	printf("%s: remember %s\n", muster_id(muster), text);
-	if (muster_cache_save_text(muster, "lastReminder", text, NULL) < 0)
+	if (muster_cache_save_text(muster, "lastReminder", text, NULL) < 0 ||
+	    muster_cache_add(muster, "reminders", 1, 0, NULL) < 0)
 		return -1; /* tried again, after a pause that grows */
-	return muster_cache_add(muster, "reminders", 1, 0, NULL) < 0 ? -1 : 0;
+	printf("%s: remember %s\n", muster_id(muster), text);
+	return 0;
 }
