@@ -312,24 +312,33 @@ static bool is_among(const char *const *words, const char *text, int *place)
 	return false;
 }
 
-static bool set_list(void *slot, const struct main_option *option,
-		     struct arena *arena, const char *const *texts,
+static void *slot_of(struct main_options *options,
+		     const struct main_option *option)
+{
+	MUST(option->at <= sizeof(*options) - sizeof(uint32_t));
+	return (char *)options + option->at;
+}
+
+static bool set_list(struct main_options *options,
+		     const struct main_option *option, const char *const *texts,
 		     size_t count)
 {
-	const char **list = arena_take_zeroed(arena, count + 1, sizeof(*list));
+	const char **list =
+		arena_take_zeroed(&options->arena, count + 1, sizeof(*list));
 
 	for (size_t i = 0; i < count; i++) {
 		if (texts[i][0] == '\0')
 			return false;
 		list[i] = texts[i];
 	}
-	memcpy(slot, &list, sizeof(list));
+	memcpy(slot_of(options, option), &list, sizeof(list));
 	return count >= option->least && count <= option->most;
 }
 
-static bool set_one(void *slot, const struct main_option *option,
-		    const char *text)
+static bool set_one(struct main_options *options,
+		    const struct main_option *option, const char *text)
 {
+	void *slot = slot_of(options, option);
 	uint32_t number = 0;
 	int place = 0;
 
@@ -390,8 +399,6 @@ enum main_answer main_option_set(struct main_options *options,
 				 const char *where)
 {
 	char wants[80];
-	void *slot =
-		option->at == NOWHERE ? NULL : (char *)options + option->at;
 	const char *said = join(&options->arena, texts, count);
 	bool is_good = false;
 
@@ -400,11 +407,11 @@ enum main_answer main_option_set(struct main_options *options,
 			options, "%s is '***', which is how a secret is shown",
 			where);
 	if (option->kind == MAIN_LIST)
-		is_good = set_list(slot, option, &options->arena, texts, count);
+		is_good = set_list(options, option, texts, count);
 	else if (option->read != NULL)
 		is_good = option->read(options, texts[0]);
 	else
-		is_good = set_one(slot, option, texts[0]);
+		is_good = set_one(options, option, texts[0]);
 	if (!is_good) {
 		describe(option, wants, sizeof(wants));
 		return main_options_refuse(options, "%s wants %s, not '%s'",

@@ -72,7 +72,7 @@ static int choose_name(struct project *project)
 				      "up to %d letters, digits, '.', '-' and "
 				      "'_', and no word of its Makefile",
 				      name, NAME_MAX_BYTES);
-	snprintf(project->name, sizeof(project->name), "%s", name);
+	memcpy(project->name, name, strlen(name) + 1);
 	return COMMAND_DONE;
 }
 

@@ -269,7 +269,7 @@ static int take_name(struct reader *reader, const struct document_node *map,
 		return refuse(reader, line, "a name has to be a text");
 	int error = take_value(reader, &value);
 
-	if (error < 0)
+	if (error < 0 || value == NULL)
 		return error;
 	*name = value->text;
 	const struct document_node *other = document_find(map, *name);
@@ -328,7 +328,7 @@ static int take_members(struct reader *reader, struct document_node *map)
 			error = next(reader);
 		if (error == 0)
 			error = take_node(reader, &member);
-		if (error < 0)
+		if (error < 0 || member == NULL)
 			return error;
 		member->line = (uint32_t)line;
 		if (strcmp(name, "<<") == 0 && merged == NULL) {

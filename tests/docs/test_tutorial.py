@@ -5,6 +5,7 @@ it has to appear, "..." being anything. The only thing that is changed is where
 servers are: an address that nobody else uses, in the place of localhost.
 """
 
+import ctypes
 import os
 import re
 import select
@@ -51,6 +52,11 @@ def elsewhere(typed):
 def pattern_of(line):
     parts = [re.escape(part) for part in line.split("...")]
     return re.compile(r"\s*" + ".*".join(parts) + r"\s*")
+
+
+# Whoever loses a parent is this process's child, and nobody is left behind.
+PR_SET_CHILD_SUBREAPER = 36
+ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 class Shell:
@@ -118,6 +124,11 @@ class Shell:
         self.process.wait()
         self.process.stdin.close()
         self.process.stdout.close()
+        try:
+            while True:
+                os.waitpid(-1, 0)
+        except ChildProcessError:
+            pass
 
 
 def test_every_command_does_what_it_is_said_to_do():
