@@ -25,7 +25,7 @@
 
 #define EXIT_MISUSED       2
 #define EXIT_CANNOT_LISTEN 3 /* of a worker */
-#define ADDRESSES_MAX      40
+#define ADDRESSES_MAX      70
 
 struct heard {
 	char url[256];
@@ -151,15 +151,15 @@ static void run_listen(struct loop_task *task)
 	muster_stop(program->muster, error == -EPIPE ? 0 : EXIT_CANNOT_LISTEN);
 }
 
-/* "*" is what nothing at all means. */
+/* NULL: anybody's, which is "*" as well. */
 static const char *const *origins_of(const struct program *program)
 {
 	const char *const *origins = program->options.origins;
 
-	return origins != NULL && origins[0] != NULL &&
-			       strcmp(origins[0], "*") == 0
-		       ? NULL
-		       : origins;
+	for (size_t i = 0; origins != NULL && origins[i] != NULL; i++)
+		if (strcmp(origins[i], "*") == 0)
+			return NULL;
+	return origins;
 }
 
 static int make_web(struct program *program, struct muster *muster,
@@ -181,6 +181,8 @@ static int make_web(struct program *program, struct muster *muster,
 		.routes = app->routes,
 		.files = program->files,
 		.body_bytes = program->options.limits.body_bytes,
+		.client_rate = program->options.client_rate,
+		.client_burst = program->options.client_burst,
 		.no_server_information = app->no_server_information,
 		.no_requester_information = app->no_requester_information,
 		.is_draining = is_draining,
@@ -197,7 +199,10 @@ static void open_talk(struct program *program)
 	const struct main_options *given = &program->options;
 	struct talk_settings settings = {
 		.sessions = { .api = program->api,
-			      .welcome = program->app->welcome },
+			      .welcome = program->app->welcome,
+			      .files = program->files,
+			      .file_bytes = given->file_bytes,
+			      .origins = origins_of(program) },
 		.websocket.limits.message_bytes = given->message_bytes,
 		.tcp.line_bytes = given->line_bytes,
 		.on_freed = on_connections_gone,

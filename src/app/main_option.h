@@ -34,7 +34,8 @@ struct main_option {
 	bool is_for_the_line;  /* a file cannot say it */
 	size_t at;             /* in struct main_options */
 	size_t at_application; /* in struct muster_app, of the same kind */
-	/* Where its kind does not say how it is read. false: it is none. */
+	/* Where its kind does not say how it is read, or, in a list, what an
+	 * element may be. false: it is none. */
 	bool (*read)(struct main_options *options, const char *text);
 };
 

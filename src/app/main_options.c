@@ -16,7 +16,7 @@
 #include "base/quantity.h"
 
 #define WORKERS_MAX     1024
-#define LIST_MAX        32
+#define LIST_MAX        64
 #define TOKEN_BYTES_MAX 4096
 
 /* ---- the table ---- */
@@ -65,6 +65,12 @@ static bool read_tcp(struct main_options *options, const char *text)
 
 	options->tcp = is_off ? NULL : text;
 	return text[0] != '\0';
+}
+
+static bool is_origin(struct main_options *options, const char *text)
+{
+	(void)options;
+	return strcmp(text, "*") == 0 || strstr(text, "://") != NULL;
 }
 
 /* What is no URL is the path of an embedded one. */
@@ -121,9 +127,11 @@ const struct main_option main_option_table[] = {
 	  "files to serve where there is no action",
 	  .kind = MAIN_TEXT, .least = 1, .most = UINT32_MAX,
 	  AT(public_folder), GIVEN(public_folder) },
-	{ "origins", NULL, { "MUSTER_ORIGINS" }, "LIST", NULL,
-	  "whose pages may read answers: https://A, ..., or *", "*",
-	  MAIN_LIST, 0, LIST_MAX, AT(origins), GIVEN(origins) },
+	{ "origins", NULL, { "ORIGINS" }, "LIST",
+	  "origins as in https://a.example, or *",
+	  "whose pages may use it: https://a.example, ..., or *", "*",
+	  MAIN_LIST, 0, LIST_MAX, AT(origins), GIVEN(origins),
+	  .read = is_origin },
 	{ "trusted-proxies", NULL, { "MUSTER_TRUSTED_PROXIES" }, "LIST", NULL,
 	  "whose X-Forwarded-For counts: 10.0.0.0/8, ::1, unix",
 	  .kind = MAIN_TEXT, .least = 1, .most = UINT32_MAX,
@@ -169,6 +177,15 @@ const struct main_option main_option_table[] = {
 	{ "line-size", NULL, { "MUSTER_LINE_SIZE" }, "SIZE", NULL,
 	  "of a line over TCP", "64KiB",
 	  MAIN_SIZE, 128, 1 << 30, AT(line_bytes), GIVEN(line_bytes) },
+	{ "file-size", NULL, { "MUSTER_FILE_SIZE" }, "SIZE", NULL,
+	  "of a file over either", "1MiB",
+	  MAIN_SIZE, 1, 1 << 30, AT(file_bytes), GIVEN(file_bytes) },
+	{ "client-rate", NULL, { "MUSTER_CLIENT_RATE" }, "N", NULL,
+	  "actions a second of one address; 0: any number", "0",
+	  MAIN_NUMBER, 0, UINT32_MAX, AT(client_rate), GIVEN(client_rate) },
+	{ "client-burst", NULL, { "MUSTER_CLIENT_BURST" }, "N", NULL,
+	  "of these, at once; 0: as many as a second", "0",
+	  MAIN_NUMBER, 0, UINT32_MAX, AT(client_burst), GIVEN(client_burst) },
 	{ "gzip-from", NULL, { "MUSTER_GZIP_FROM" }, "SIZE", NULL,
 	  "answers that are longer are compressed; 0: none", "0",
 	  MAIN_SIZE, 0, UINT32_MAX, AT(gzip_bytes), NOT_GIVEN },
@@ -327,7 +344,8 @@ static bool set_list(struct main_options *options,
 		arena_take_zeroed(&options->arena, count + 1, sizeof(*list));
 
 	for (size_t i = 0; i < count; i++) {
-		if (texts[i][0] == '\0')
+		if (texts[i][0] == '\0' ||
+		    (option->read != NULL && !option->read(options, texts[i])))
 			return false;
 		list[i] = texts[i];
 	}

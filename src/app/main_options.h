@@ -52,12 +52,15 @@ struct main_options {
 	enum muster_http_log_format access_log_format;
 	const char *log;
 	const char *trusted_proxies;
-	const char *const *origins; /* NULL: anybody */
+	const char *const *origins; /* NULL, or "*": anybody */
 	const char *const *queues;
 	struct muster_http_limits limits;
 	uint32_t max_connections; /* 0: no limit */
 	uint32_t message_bytes;
 	uint32_t line_bytes;
+	uint32_t file_bytes;
+	uint32_t client_rate;
+	uint32_t client_burst;
 	uint32_t gzip_bytes;
 	uint32_t timeout_ms;
 	uint32_t drain_ms;

@@ -21,7 +21,7 @@
 #include "base/buffer.h"
 #include "base/nearest.h"
 
-#define LIST_MAX        32
+#define LIST_MAX        64
 #define DEFAULT_SECTION "default"
 #define USUAL_SECTION   "development"
 

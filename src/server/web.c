@@ -58,6 +58,9 @@ struct web *web_new(const struct web_settings *settings,
 	web->settings = *settings;
 	web->router = router;
 	list_init(&web->endless);
+	if (settings->client_rate > 0)
+		web->limiter = limiter_new(settings->client_rate,
+					   settings->client_burst);
 	if (web->settings.cookie == NULL)
 		web->settings.cookie = "sessionID";
 	if (web->settings.version == NULL)
@@ -85,6 +88,7 @@ void web_free(struct web *web)
 		free_request(request);
 	}
 	router_free(web->router);
+	limiter_free(web->limiter);
 	buffer_fini(&web->server_information);
 	explicit_bzero(web->random, sizeof(web->random));
 	free(web);
@@ -420,9 +424,29 @@ static void begin_callback(struct web_request *request)
 	buffer_append(&request->output, "(", 1);
 }
 
+/* True: it has asked too often, and is told so. */
+static bool is_limited(struct web_request *request)
+{
+	struct limiter *limiter = request->web->limiter;
+	uint32_t wait_ms =
+		limiter == NULL ? 0
+				: limiter_take(limiter, request->client.address,
+					       request->api.began_us / 1000);
+
+	if (wait_ms == 0)
+		return false;
+	buffer_append_format(&request->http->fields, "Retry-After: %u\r\n",
+			     (wait_ms + 999) / 1000);
+	refuse(request, 429, "you have asked too often, try again later");
+	return true;
+}
+
 static void serve_action(struct web_request *request)
 {
 	const char *why;
+
+	if (is_limited(request))
+		return;
 	int status = web_params_read(request, &why);
 
 	if (status != 0) {

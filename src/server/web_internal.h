@@ -1,6 +1,7 @@
 /* What the files of web share: a request on its way. */
 #pragma once
 #include "server/http_internal.h"
+#include "server/limiter.h"
 #include "server/web.h"
 
 #define WEB_FINGERPRINT_MAX 128
@@ -42,6 +43,7 @@ struct web_request {
 struct web {
 	struct web_settings settings;
 	struct router *router;
+	struct limiter *limiter;          /* NULL: none */
 	struct buffer server_information; /* up to its durations */
 	struct web_request *spare;
 	uint32_t spares;

@@ -25,7 +25,7 @@ CONFIGURED = os.path.abspath(CONFIGURED)
 OWN = {
     name: value
     for name, value in os.environ.items()
-    if name not in ("PORT", "TCP_PORT", "WORKERS", "STORE") and not name.startswith("MUSTER_")
+    if name not in ("PORT", "TCP_PORT", "WORKERS", "STORE", "ORIGINS") and not name.startswith("MUSTER_")
 }
 
 
@@ -104,7 +104,7 @@ def test_yaml_and_json_say_the_same():
 def test_lists_replace_lists():
     with folder(configured_yml="origins: [https://a.example, https://b.example]\n") as path:
         equal(shown(path)["origins"][0], '["https://a.example", "https://b.example"]')
-        got = shown(path, MUSTER_ORIGINS="https://c.example , https://d.example")
+        got = shown(path, ORIGINS="https://c.example , https://d.example")
         equal(got["origins"][0], '["https://c.example", "https://d.example"]')
         got = shown(path, "--origins", "https://e.example", "--origins", "https://f.example")
         equal(got["origins"][0], '["https://e.example", "https://f.example"]')
@@ -166,6 +166,7 @@ def test_what_is_wrong_is_told_with_its_line():
     complains("idle-time: -5\n", "idle-time wants a time")
     complains("body-size: 5GiB\n", "body-size wants a size")
     complains("headers: 0\n", "headers wants a number from 1 to 10000, not '0'")
+    complains("origins: [a.example]\n", "origins wants origins as in https://a.example, or *")
     complains("log: loud\n", "log wants off, error, warn, info or debug, not 'loud'")
     complains("access-log-format: xml\n", "wants combined or json, not 'xml'")
     complains("workers: 1\nworkers: 2\n", "configured.yml:2: 'workers' is here a second time (line 1")
