@@ -22,6 +22,7 @@
 #include "base/must.h"
 #include "cluster/cluster.h"
 #include "server/web.h"
+#include "wire/address.h"
 
 #define EXIT_MISUSED       2
 #define EXIT_CANNOT_LISTEN 3 /* of a worker */
@@ -421,6 +422,30 @@ static int check(const struct muster_app *app, struct problem *problem)
 	return error;
 }
 
+/* What a worker would find, as far as it can be told before there is one. */
+static int check_options(const struct program *program, struct problem *problem)
+{
+	const struct main_options *given = &program->options;
+	struct muster_node_options options = {
+		.store = given->store,
+		.token = given->token,
+		.tasks = program->app->tasks,
+	};
+	struct address address;
+	int error = node_check(&options, problem);
+
+	for (size_t i = 0; given->listen[i] != NULL && error == 0; i++)
+		error = address_read(given->listen[i], &address, problem);
+	if (error == 0 && given->tcp != NULL)
+		error = address_read(given->tcp, &address, problem);
+	if (error == 0 && given->public_folder != NULL &&
+	    access(given->public_folder, X_OK) < 0)
+		error = problem_set(problem, -errno, "FILES_UNUSABLE",
+				    "cannot serve files of '%.150s': %s",
+				    given->public_folder, strerror(errno));
+	return error;
+}
+
 static int run_primary(struct program *program)
 {
 	muster_on_listening(program->cluster, on_listening, program);
@@ -502,6 +527,8 @@ static int run(struct program *program, int argc, char **argv)
 	if (check(program->app, &problem) < 0)
 		return complain(program, problem.text);
 	if (program->options.mode == MAIN_CHECK) {
+		if (check_options(program, &problem) < 0)
+			return complain(program, problem.text);
 		printf("%s: configuration and actions are good\n",
 		       program->name);
 		return 0;

@@ -63,6 +63,7 @@ struct main_options {
 	uint32_t client_burst;
 	uint32_t gzip_bytes;
 	uint32_t timeout_ms;
+	uint32_t pending_max; /* actions of a connection */
 	uint32_t drain_ms;
 	uint32_t drain_idle_ms;
 	uint32_t store_ms;

@@ -133,6 +133,11 @@ struct muster {
 	struct tasks *tasks;
 };
 
+/* What of that can be told without a loop: store (NULL: embedded), token and
+ * tasks. Fails with *problem filled. */
+__attribute__((warn_unused_result)) int
+node_check(const struct muster_node_options *options, struct problem *problem);
+
 /* Does not wait: the store is asked once the loop runs. NULL with *problem
  * filled where the URL or an option cannot be used. */
 struct muster *node_new(struct loop *loop, const struct log *log,

@@ -1,5 +1,7 @@
 /* A server that shows what its configuration came to. */
 #include <muster/muster.h>
+#include <stdlib.h>
+#include <string.h>
 
 static void settings(struct muster_call *call)
 {
@@ -17,6 +19,38 @@ static void wait(struct muster_call *call)
 {
 	if (muster_sleep(muster_call_server(call), 60000) < 0)
 		muster_fail(call, 504, "it took too long");
+}
+
+static int work(struct muster_job *job)
+{
+	(void)job;
+	return 0;
+}
+
+/* What --check has to find. */
+static const struct muster_task *tasks_of(const char *kind)
+{
+	static const struct muster_task cron[] = {
+		{ .name = "a", .run = work, .cron = "61 * * * *" }, { 0 }
+	};
+	static const struct muster_task zone[] = {
+		{ .name = "a",
+		  .run = work,
+		  .cron = "@daily",
+		  .zone = "No/Zone" },
+		{ 0 },
+	};
+	static const struct muster_task twice[] = {
+		{ .name = "a", .run = work },
+		{ .name = "a", .run = work },
+		{ 0 }
+	};
+
+	if (kind == NULL)
+		return NULL;
+	if (strcmp(kind, "cron") == 0)
+		return cron;
+	return strcmp(kind, "zone") == 0 ? zone : twice;
 }
 
 int main(int argc, char **argv)
@@ -43,6 +77,7 @@ int main(int argc, char **argv)
 				   .name = "configured",
 				   .version = "3",
 				   .actions = actions,
+				   .tasks = tasks_of(getenv("TASKS")),
 				   .limits.headers = 50,
 			   });
 }

@@ -263,6 +263,20 @@ def test_check_says_that_all_is_good():
         assert "are good" in printed, printed
 
 
+def test_check_finds_what_a_worker_would():
+    complains("store: redis://h:6379\n", "no token", code=1, MUSTER_TOKEN="")
+    complains("store: redis://h:6379\ntoken: secret\n", "everyone knows this token", code=1)
+    complains("store: ftp://h\n", "its scheme is unknown", code=1, MUSTER_TOKEN="abcdef")
+    complains("listen: [8080, 'h:99999']\n", "99999", code=1)
+    complains("tcp: 'h:'\n", "'h:'", code=1)
+    complains("public: no-such\n", "'no-such': No such file", code=1)
+    with folder(configured_yml="") as path:
+        for kind, why in (("cron", "its minute cannot be read"), ("zone", "No/Zone"), ("twice", "is there twice")):
+            code, _, complaint = run(path, "--check", TASKS=kind)
+            equal((code, complaint.count("\n")), (1, 1))
+            assert why in complaint, complaint
+
+
 def test_help_and_the_man_page_have_the_same_options():
     with folder(configured_yml="broken: [") as path:
         code, printed, complaint = run(path, "--help")
