@@ -167,9 +167,12 @@ static int make_web(struct program *program, struct muster *muster,
 		    struct problem *problem)
 {
 	const struct muster_app *app = program->app;
-	struct api_settings api = { .actions = app->actions,
-				    .middleware = app->middleware,
-				    .timeout_ms = program->options.timeout_ms };
+	struct api_settings api = {
+		.actions = app->actions,
+		.middleware = app->middleware,
+		.timeout_ms = program->options.timeout_ms,
+		.pending_max = program->options.pending_max,
+	};
 
 	program->api = api_new(muster, &api, problem);
 	if (program->api == NULL)

@@ -8,6 +8,8 @@
 
 #include <yaml.h>
 
+#include "base/json.h"
+#include "base/json_walk.h"
 #include "base/utf8.h"
 
 /* What an alias may refer to: complete, so that none contains itself. */
@@ -258,6 +260,20 @@ static int take_elements(struct reader *reader, struct document_node *list)
 	}
 }
 
+/* true: *problem is filled. */
+static bool is_there(struct reader *reader, const struct document_node *map,
+		     const char *name, size_t line)
+{
+	const struct document_node *other = document_find(map, name);
+
+	if (other == NULL)
+		return false;
+	(void)refuse(reader, line,
+		     "'%.60s' is here a second time (line %u has the first)",
+		     name, other->line);
+	return true;
+}
+
 /* The event is the name of a member. */
 static int take_name(struct reader *reader, const struct document_node *map,
 		     const char **name)
@@ -272,13 +288,7 @@ static int take_name(struct reader *reader, const struct document_node *map,
 	if (error < 0 || value == NULL)
 		return error;
 	*name = value->text;
-	const struct document_node *other = document_find(map, *name);
-
-	return other == NULL ? 0
-			     : refuse(reader, line,
-				      "'%.60s' is here a second time (line %u "
-				      "has the first)",
-				      *name, other->line);
+	return is_there(reader, map, *name, line) ? reader->problem->code : 0;
 }
 
 /* "<<": the members of another map, or of several, that are not here. */
@@ -409,6 +419,95 @@ static int take_document(struct reader *reader, struct document_node **root)
 	return error;
 }
 
+/* ---- JSON ----
+ *
+ * YAML's reader does not know all of it: a pair of surrogates, for one.
+ */
+
+struct place {
+	const char *at;
+	size_t line;
+};
+
+/* Values are asked for in their order, so each byte is looked at once. */
+static size_t line_at(struct place *place, const char *at)
+{
+	for (; place->at < at; place->at++)
+		place->line += *place->at == '\n' ? 1 : 0;
+	return place->line;
+}
+
+/* NULL: it has a NUL within; *problem is filled. */
+static const char *string_of(struct reader *reader, struct json_value string,
+			     size_t line)
+{
+	char *room = arena_take(reader->arena, string.length);
+	size_t length = 0;
+	const char *text = json_string_of(string, room, &length);
+
+	if (memchr(text, '\0', length) == NULL)
+		return arena_text(reader->arena, text, length);
+	(void)refuse(reader, line, "a text has a NUL within");
+	return NULL;
+}
+
+static int take_json(struct reader *reader, struct place *place,
+		     struct json_value value, struct document_node **node);
+
+static int take_json_members(struct reader *reader, struct place *place,
+			     struct json_value container,
+			     struct document_node *node)
+{
+	struct json_walk walk = json_walk(container);
+	struct document_node **end = &node->first;
+	struct json_value key;
+	struct json_value value;
+
+	while (json_walk_next(&walk, &key, &value)) {
+		const char *name = NULL;
+		size_t line =
+			line_at(place, walk.is_object ? key.text : value.text);
+
+		if (walk.is_object) {
+			name = string_of(reader, key, line);
+			if (name == NULL || is_there(reader, node, name, line))
+				return reader->problem->code;
+		}
+		int error = take_json(reader, place, value, end);
+
+		if (error < 0 || *end == NULL)
+			return error;
+		(*end)->name = name;
+		(*end)->line = (uint32_t)line;
+		end = &(*end)->next;
+	}
+	return 0;
+}
+
+/* As deep as it was checked to be. */
+static int take_json(struct reader *reader, struct place *place,
+		     struct json_value value, struct document_node **node)
+{
+	enum json_kind kind = json_kind_of(value);
+	size_t line = line_at(place, value.text);
+
+	*node = make(reader,
+		     kind == JSON_OBJECT  ? DOCUMENT_MAP
+		     : kind == JSON_ARRAY ? DOCUMENT_LIST
+					  : DOCUMENT_VALUE,
+		     line);
+	if (*node == NULL)
+		return reader->problem->code;
+	if (kind == JSON_OBJECT || kind == JSON_ARRAY)
+		return take_json_members(reader, place, value, *node);
+	(*node)->is_quoted = kind == JSON_STRING;
+	(*node)->text =
+		kind == JSON_STRING
+			? string_of(reader, value, line)
+			: arena_text(reader->arena, value.text, value.length);
+	return (*node)->text == NULL ? reader->problem->code : 0;
+}
+
 int document_read(struct arena *arena, const char *source, const char *bytes,
 		  size_t length, struct document_node **root,
 		  struct problem *problem)
@@ -420,6 +519,9 @@ int document_read(struct arena *arena, const char *source, const char *bytes,
 
 	if (error < 0)
 		return error;
+	if (json_check(bytes, length, DOCUMENT_DEPTH_MAX - 1) == JSON_VALUE)
+		return take_json(&reader, &(struct place){ bytes, 1 },
+				 json_value_of(bytes, length), root);
 	if (yaml_parser_initialize(&reader.parser) != 1)
 		return problem_set(problem, -ENOMEM, "CONFIG_MALFORMED",
 				   "%.90s: there is no memory to read it",

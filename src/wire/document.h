@@ -1,6 +1,5 @@
 /*
- * document - YAML, and JSON as a part of it, as a tree that knows where each
- * thing was written.
+ * document - YAML or JSON as a tree that knows where each thing was written.
  *
  * A value is the text that was written; what it means, a number or a name, is
  * for its reader to say, so that "no" can be both. Aliases are copies, and all

@@ -67,7 +67,7 @@ int main(int argc, char **argv)
 		{ .name = "wait",
 		  .version = 2,
 		  .inputs = { &text, &secret },
-		  .blocked = MUSTER_TCP | MUSTER_INTERNAL,
+		  .blocked = MUSTER_WEBSOCKET | MUSTER_INTERNAL,
 		  .run = wait },
 		{ 0 },
 	};

@@ -152,6 +152,7 @@ test:
     complains("default:\nworkers: 2\n", "configured.yml:2: workers is beside sections")
     with folder(configured_yml="workers: 2\n") as path:
         equal(shown(path, MUSTER_ENV="anything")["workers"][0], '"2"')
+        equal(shown(path, "--config", "/dev/null")["workers"][0], '"max"')
 
 
 def test_what_is_wrong_is_told_with_its_line():
@@ -251,7 +252,7 @@ def test_actions_are_told_as_json():
     first, second = told["actions"]
     equal((first["name"], first["version"]), ("settings", 1))
     equal(first["transports"], ["web", "websocket", "tcp"])
-    equal(second["transports"], ["web", "websocket"])
+    equal(second["transports"], ["web", "tcp"])
     equal(second["inputs"]["text"]["required"], True)
     equal(second["inputs"]["secret"]["secret"], True)
 
@@ -350,6 +351,22 @@ def test_all_addresses_are_told_with_that_for_tcp():
                 raise AssertionError("TCP is served")
             except ConnectionRefusedError:
                 pass
+            stop(program)
+
+
+def test_a_client_that_stays_runs_as_many_as_it_may():
+    address = own_address()
+    text = f"listen: {address}\ntcp: {address.split(':')[0]}:5000\nworkers: 1\nsimultaneous-actions: 2\n"
+    with folder(configured_yml=text) as path:
+        with serving(path, TCP_PORT="") as program:
+            with socket.create_connection((address.split(":")[0], 5000), DEADLINE_S) as client:
+                lines = client.makefile("rwb")
+                assert b"Welcome" in lines.readline()
+                wait = b'{"action": "wait", "params": {"text": "a"}}\r\n'
+                lines.write(wait + wait + b"settings\r\n")
+                lines.flush()
+                answer = json.loads(lines.readline())
+                assert "too many" in answer["error"], answer
             stop(program)
 
 

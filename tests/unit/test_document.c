@@ -107,6 +107,30 @@ static void json_is_a_part_of_it(void **state)
 		document_find(scene->root, "a")->first->next->next));
 }
 
+static void json_is_read_as_such(void **state)
+{
+	struct scene *scene = *state;
+
+	assert_int_equal(read_text(scene, "{\"a\": \"\\ud83d\\ude00\",\n"
+					  "\"n\": null, \"s\": \"null\",\n"
+					  "\"l\": [1e3,\n {\"<<\": true}]}"),
+			 0);
+	assert_string_equal(text_at(scene, "a"), "\xf0\x9f\x98\x80");
+	assert_true(document_is_null(document_find(scene->root, "n")));
+	assert_false(document_is_null(document_find(scene->root, "s")));
+	const struct document_node *list = document_find(scene->root, "l");
+
+	assert_int_equal(list->line, 3);
+	assert_string_equal(list->first->text, "1e3");
+	assert_int_equal(list->first->next->line, 4);
+	assert_string_equal(list->first->next->first->name, "<<");
+	refused(scene, "{\"a\": 1,\n\"\\u0061\": 2}",
+		"it.yml:2: 'a' is here a second time (line 1 has the first)");
+	refused(scene, "[1,\n\"\\u0000\"]",
+		"it.yml:2: a text has a NUL within");
+	refused(scene, "{\"\\u0000\": 1}", "it.yml:1: a text has a NUL");
+}
+
 static void nothing_is_an_empty_map(void **state)
 {
 	struct scene *scene = *state;
@@ -202,6 +226,7 @@ static void depth_is_bounded(void **state)
 {
 	struct scene *scene = *state;
 	struct buffer text = { 0 };
+	struct buffer json = { 0 };
 
 	nest(&text, DOCUMENT_DEPTH_MAX - 1);
 	assert_int_equal(read_text(scene, (const char *)buffer_bytes(&text)),
@@ -209,6 +234,11 @@ static void depth_is_bounded(void **state)
 	buffer_truncate(&text, 0);
 	nest(&text, DOCUMENT_DEPTH_MAX);
 	refused(scene, (const char *)buffer_bytes(&text), "more than 32 deep");
+	/* As JSON as well. */
+	nest(&json, DOCUMENT_DEPTH_MAX + 1);
+	refused(scene, (const char *)buffer_bytes(&json) + strlen("a: "),
+		"more than 32 deep");
+	buffer_fini(&json);
 	buffer_truncate(&text, 0);
 	/* By way of an alias as well. */
 	buffer_append_text(&text, "b: &b ");
@@ -279,6 +309,7 @@ int main(void)
 		TEST(a_tree_knows_its_lines),
 		TEST(paths_end_where_there_is_nothing),
 		TEST(json_is_a_part_of_it),
+		TEST(json_is_read_as_such),
 		TEST(nothing_is_an_empty_map),
 		TEST(null_is_not_text),
 		TEST(what_is_malformed_is_told_with_its_line),
