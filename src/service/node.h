@@ -86,6 +86,7 @@ struct bus;
 struct document_node;
 struct peers;
 struct pubsub;
+struct rooms;
 struct routine;
 struct rpc;
 struct stats;
@@ -106,6 +107,8 @@ struct muster {
 	struct store *store;
 	struct fiber_pool *fibers;
 	struct list routines;
+	struct routine *spare_routines;
+	uint32_t spare_routine_count;
 	struct routine *own; /* the one that starts and stops it */
 	struct timer *drain_deadline;
 	struct fiber_wait idle_wait; /* its own, for others to end */
@@ -129,6 +132,7 @@ struct muster {
 	struct bus *bus; /* NULL: a guest without a token */
 	struct pubsub *pubsub;
 	struct rpc *rpc;
+	struct rooms *rooms;
 	struct stats *stats;
 	struct tasks *tasks;
 };
