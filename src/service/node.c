@@ -19,6 +19,7 @@
 #include "service/rpc.h"
 #include "service/stats.h"
 #include "service/tasks.h"
+#include "store/store_url.h"
 
 /* How long fibers that were cancelled have to end, and how often they are told
  * meanwhile. */
@@ -475,6 +476,21 @@ static void copy_texts(struct muster *muster)
 	options->store = muster->store_url;
 	options->prefix = muster->prefix;
 	options->token = muster->token;
+}
+
+int node_check(const struct muster_node_options *options,
+	       struct problem *problem)
+{
+	struct store_url url = { 0 };
+	int error = 0;
+
+	if (options->store != NULL) {
+		error = check_token(options, problem);
+		if (error == 0)
+			error = store_url_read(options->store, &url, problem);
+		store_url_fini(&url);
+	}
+	return error < 0 ? error : tasks_check(options->tasks, problem);
 }
 
 struct muster *node_new(struct loop *loop, const struct log *log,

@@ -86,6 +86,7 @@ struct node_settings {
 };
 
 struct bus;
+struct document_node;
 struct peers;
 struct pubsub;
 struct rooms;
@@ -121,6 +122,8 @@ struct muster {
 	bool is_told_to_stop;
 	bool is_late; /* drain_ms have passed */
 	int exit_code;
+	/* The application's settings, which outlast it; NULL: none. */
+	const struct document_node *config;
 
 	/* The cache's, which is no part: it begins and ends with the store. */
 	struct list flights; /* what fibers are computing */
@@ -136,6 +139,11 @@ struct muster {
 	struct stats *stats;
 	struct tasks *tasks;
 };
+
+/* What of that can be told without a loop: store (NULL: embedded), token and
+ * tasks. Fails with *problem filled. */
+__attribute__((warn_unused_result)) int
+node_check(const struct muster_node_options *options, struct problem *problem);
 
 /* Does not wait: the store is asked once the loop runs. NULL with *problem
  * filled where the URL or an option cannot be used. */
