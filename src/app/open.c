@@ -291,6 +291,7 @@ struct muster *muster_open(struct muster_cluster *cluster,
 	settings.owner = home;
 	if (cluster != NULL) {
 		settings.slot = self_worker(cluster->self)->id;
+		settings.meters = self_meters(cluster->self);
 		home->loop = cluster->loop;
 		home->log = cluster->log;
 	} else {

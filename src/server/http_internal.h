@@ -121,6 +121,7 @@ struct http_server {
 	uint32_t drain_idle_ms;
 	struct list connections;
 	size_t connection_count;
+	meter_value *meters; /* NULL: none */
 	struct timer *sweep; /* runs while there are connections */
 	bool is_draining;
 	uint64_t draining_since_ms;

@@ -70,8 +70,9 @@ struct bus {
 	struct envelope_book *book;
 	char *id;
 	char *nonce;
-	char *own_lane;     /* "node:ID" */
-	struct buffer room; /* that envelopes are written into */
+	char *own_lane;      /* "node:ID" */
+	struct buffer room;  /* that envelopes are written into */
+	meter_value *meters; /* NULL: none */
 
 	uint32_t lane_counts[BUS_LANES_IN]; /* topics that need it */
 	uint32_t lanes_up;                  /* bits */
