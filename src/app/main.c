@@ -162,7 +162,7 @@ static int make_web(struct program *program, struct muster *muster,
 		.api = program->api,
 		.name = program->name,
 		.version = app->version,
-		.origins = app->origins,
+		.origins = program->options.origins,
 		.routes = app->routes,
 		.files = program->files,
 		.body_bytes = app->limits.body_bytes > 0
@@ -186,7 +186,11 @@ static void open_talk(struct program *program)
 {
 	const struct muster_app *app = program->app;
 	struct talk_settings settings = {
-		.sessions = { .api = program->api, .welcome = app->welcome },
+		.sessions = { .api = program->api,
+			      .welcome = app->welcome,
+			      .files = program->files,
+			      .file_bytes = app->file_bytes,
+			      .origins = program->options.origins },
 		.websocket.limits.message_bytes = app->message_bytes,
 		.tcp.line_bytes = app->line_bytes,
 		.on_freed = on_connections_gone,

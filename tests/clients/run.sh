@@ -14,6 +14,16 @@ if ! cmp -s "$source/package.json" "$build/node_modules/.asked"; then
 	}
 	cp "$source/package.json" "$build/node_modules/.asked"
 fi
+# The client that actionHero hands to browsers: its file alone, as all else of
+# that package is the server.
+if [ ! -f "$build/actionhero/package/client/ActionheroWebsocketClient.js" ]; then
+	mkdir -p "$build/actionhero"
+	(cd "$build/actionhero" && npm pack actionhero@29.3.5 &&
+		tar -xzf actionhero-29.3.5.tgz package/client) >>"$build/npm.log" 2>&1 || {
+		echo "skipped: npm cannot fetch actionHero's client (see $build/npm.log)"
+		exit 77
+	}
+fi
 # Node looks for packages above the test, so it runs a copy beside them.
 for file in "$source"/*.js; do
 	copy=$build/${file##*/}
