@@ -588,6 +588,51 @@ def all_of(client):
     return client.rest
 
 
+def test_the_same_over_http2():
+    if shutil.which("curl") is None or "HTTP2" not in subprocess.run(
+        ["curl", "--version"], capture_output=True, text=True, check=True
+    ).stdout:
+        raise Skipped("there is no curl with HTTP/2")
+    with uploading() as (process, client, folder):
+
+        def ask(target, *more, code=0):
+            command = ["curl", "-sS", "--http2-prior-knowledge", "-w", "\n%{http_code}"]
+            got = subprocess.run(
+                [*command, *more, f"http://{client.address}{target}"],
+                capture_output=True,
+                timeout=DEADLINE_S,
+                check=False,
+            )
+            equal(got.returncode, code)
+            body, _, status = got.stdout.rpartition(b"\n")
+            return body, int(status)
+
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(b"begin" + b"x" * 200000)
+            file.flush()
+            body, status = ask("/api/upload", "-F", "title=t", "-F", f"picture=@{file.name};type=a/b")
+            equal((status, json.loads(body)["size"], json.loads(body)["type"]), (200, 200005, "a/b"))
+            body, status = ask("/api/uploadSmall", "-F", f"picture=@{file.name}")
+            equal((status, json.loads(body)["error"]), (413, "the body is too large"))
+        equal(is_left(process.pid, folder), False)
+        body, status = ask("/api/jsonOnly", "-d", "a=b")
+        equal((status, json.loads(body)["error"]), (415, "the action takes no such body"))
+        body, status = ask("/api/ticks?count=2&ms=1")
+        equal((status, body.decode()), (200, ": \n\n" + TICK.format(1) + TICK.format(2)))
+        equal(ask("/api/pieces?count=40"), (b"p" * 40 * 65536, 200))
+        # 92: a stream was reset, and 18: a file is not complete.
+        try:
+            ask("/api/pieces?count=2&fails=1", code=92)
+        except AssertionError:
+            ask("/api/pieces?count=2&fails=1", code=18)
+        url = f"http://{client.address}/api/ticks?count=1000000&ms=20"
+        with Program("curl", "-sN", "--http2-prior-knowledge", url) as curl:
+            curl.expect("^id: 2$")
+        process.expect("ticks ended cancelled")
+        equal(running(client), 0)
+        until(lambda: value_of(client, "muster_http_connections") == 1)
+
+
 def test_a_slow_reader_holds_up_its_own_answer_only():
     with serving() as (process, client):
         with Client(client.address) as slow:
@@ -919,6 +964,7 @@ def test_statuses():
     with serving() as (_, client):
         complains(client.get("/api/teapot"), 418, 'I am "a teapot"')
         complains(client.get("/api/guarded"), 403, "not you")
+        complains(client.get("/api/broken"), 500, "it is broken")
         nothing = client.get("/api/nothing")
         equal((nothing.status, nothing.body), (204, b""))
         assert "content-length" not in nothing.headers
