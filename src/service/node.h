@@ -87,6 +87,7 @@ struct node_settings {
 struct bus;
 struct peers;
 struct pubsub;
+struct rooms;
 struct routine;
 struct rpc;
 struct stats;
@@ -109,6 +110,8 @@ struct muster {
 	meter_value own_meters[METERS];
 	struct fiber_pool *fibers;
 	struct list routines;
+	struct routine *spare_routines;
+	uint32_t spare_routine_count;
 	struct routine *own; /* the one that starts and stops it */
 	struct timer *drain_deadline;
 	struct fiber_wait idle_wait; /* its own, for others to end */
@@ -130,6 +133,7 @@ struct muster {
 	struct bus *bus; /* NULL: a guest without a token */
 	struct pubsub *pubsub;
 	struct rpc *rpc;
+	struct rooms *rooms;
 	struct stats *stats;
 	struct tasks *tasks;
 };
