@@ -20,7 +20,9 @@
 #include "app/main_options.h"
 #include "app/talk.h"
 #include "base/must.h"
+#include "cluster/board.h"
 #include "cluster/cluster.h"
+#include "cluster/self.h"
 #include "server/web.h"
 #include "wire/address.h"
 
@@ -66,6 +68,13 @@ static void on_connections_gone(void *owner)
 
 	if (program->cluster->nodes > 0) /* it may be gone as well */
 		node_release(program->muster);
+}
+
+static uint64_t sum(void *owner, size_t meter)
+{
+	struct program *program = owner;
+
+	return board_sum(self_board(program->cluster->self), meter);
 }
 
 static bool is_draining(void *owner)
@@ -189,6 +198,7 @@ static int make_web(struct program *program, struct muster *muster,
 		.client_burst = program->options.client_burst,
 		.no_server_information = app->no_server_information,
 		.no_requester_information = app->no_requester_information,
+		.sum = sum,
 		.is_draining = is_draining,
 		.on_upgrade = on_upgrade,
 		.owner = program,

@@ -306,6 +306,7 @@ struct muster *muster_open(struct muster_cluster *cluster,
 	if (cluster != NULL) {
 		settings.on_held = on_held;
 		settings.slot = self_worker(cluster->self)->id;
+		settings.meters = self_meters(cluster->self);
 		home->loop = cluster->loop;
 		home->log = cluster->log;
 	} else {

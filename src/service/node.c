@@ -504,6 +504,8 @@ struct muster *node_new(struct loop *loop, const struct log *log,
 	muster->loop = loop;
 	muster->log = *log;
 	muster->settings = *settings;
+	muster->meters = settings->meters != NULL ? settings->meters
+						  : muster->own_meters;
 	muster->close.run = run_close;
 	list_init(&muster->routines);
 	list_init(&muster->flights);
