@@ -331,6 +331,8 @@ int main(int argc, char **argv)
 			.tasks = tasks,
 			.allowed = MUSTER_ALLOW_LOG | MUSTER_ALLOW_STATUS,
 			.on_start = start,
+			.tcp = "5000",
+			.welcome = "Hello! Welcome to the muster api",
 			.examples = examples,
 		});
 }

@@ -17,6 +17,7 @@
 #include "api/router.h"
 #include "app/http_listen.h"
 #include "app/main_options.h"
+#include "app/talk.h"
 #include "base/must.h"
 #include "cluster/cluster.h"
 #include "server/web.h"
@@ -29,13 +30,18 @@ struct program {
 	const char *name;
 	struct main_options options;
 	struct muster_cluster *cluster;
-	bool is_announced; /* in the primary */
+	/* In the primary. */
+	bool is_announced;
+	char listening[256]; /* for HTTP; "": nobody does yet */
+	char url[256];       /* the same, for people */
+	int port;            /* 0: none */
 
 	/* Of a worker. */
 	struct muster *muster;
 	struct api *api;
 	struct web *web;
 	struct files *files;
+	struct talk_service *talk;
 	struct loop_task listen;
 };
 
@@ -62,25 +68,71 @@ static bool is_draining(void *owner)
 	return muster_is_draining(program->cluster);
 }
 
+static void on_upgrade(struct muster_http *http, bool is_primus, void *owner)
+{
+	struct program *program = owner;
+
+	talk_upgrade(program->talk, http, is_primus);
+}
+
+static void on_drain(void *owner)
+{
+	struct program *program = owner;
+
+	web_drain(program->web);
+}
+
+static int listen_http(struct program *program)
+{
+	struct muster_http_options options = {
+		.handler = web_handle,
+		.on_head = web_on_head,
+		.arg = program->web,
+		.listen.max_connections = program->options.max_connections,
+		.limits = program->app->limits,
+		.access_log = program->options.access_log,
+	};
+	struct http_listen_owner owner = {
+		.on_freed = on_connections_gone,
+		.on_drain = on_drain,
+		.owner = program,
+		.refuse = web_refuse,
+		.wants_head = web_wants_head,
+	};
+	int error = http_listen(program->cluster, program->options.listen,
+				&options, &owner, NULL);
+
+	if (error == 0)
+		node_hold(program->muster);
+	return error;
+}
+
+static int listen_tcp(struct program *program)
+{
+	struct muster_listen_options options = {
+		.max_connections = program->options.max_connections,
+	};
+
+	if (program->options.tcp == NULL)
+		return 0;
+	int error =
+		talk_listen_tcp(program->talk, program->options.tcp, &options);
+
+	if (error == 0)
+		node_hold(program->muster);
+	return error;
+}
+
 /* From the loop, as connections may be there already. */
 static void run_listen(struct loop_task *task)
 {
 	struct program *program = LIST_ENTRY(task, struct program, listen);
-	struct muster_http_options options = {
-		.handler = web_handle,
-		.arg = program->web,
-		.limits = program->app->limits,
-		.access_log = program->options.access_log,
-	};
-	struct http_listen_owner owner = { on_connections_gone, program,
-					   web_refuse };
-	int error = http_listen(program->cluster, program->options.listen,
-				&options, &owner, NULL);
+	int error = listen_http(program);
 
-	if (error == 0) {
-		node_hold(program->muster);
+	if (error == 0)
+		error = listen_tcp(program);
+	if (error == 0)
 		return;
-	}
 	if (error != -EPIPE) /* it was told to go */
 		complain(program, muster_problem_text(program->cluster));
 	muster_stop(program->muster, error == -EPIPE ? 0 : EXIT_CANNOT_LISTEN);
@@ -101,17 +153,41 @@ static int make_web(struct program *program, struct muster *muster,
 		.api = program->api,
 		.name = program->name,
 		.version = app->version,
-		.origins = app->origins,
+		.origins = program->options.origins,
 		.routes = app->routes,
 		.files = program->files,
+		.body_bytes = app->limits.body_bytes > 0
+				      ? app->limits.body_bytes
+				      : HTTP_BODY_BYTES,
+		.client_rate = app->client_rate,
+		.client_burst = app->client_burst,
 		.no_server_information = app->no_server_information,
 		.no_requester_information = app->no_requester_information,
 		.is_draining = is_draining,
+		.on_upgrade = on_upgrade,
 		.owner = program,
 	};
 
 	program->web = web_new(&web, problem);
 	return program->web == NULL ? problem->code : 0;
+}
+
+static void open_talk(struct program *program)
+{
+	const struct muster_app *app = program->app;
+	struct talk_settings settings = {
+		.sessions = { .api = program->api,
+			      .welcome = app->welcome,
+			      .files = program->files,
+			      .file_bytes = app->file_bytes,
+			      .origins = program->options.origins },
+		.websocket.limits.message_bytes = app->message_bytes,
+		.tcp.line_bytes = app->line_bytes,
+		.on_freed = on_connections_gone,
+		.owner = program,
+	};
+
+	program->talk = talk_open(program->cluster, &settings);
 }
 
 static int on_start(struct muster *muster, void *arg)
@@ -136,6 +212,7 @@ static void on_stop(struct muster *muster, void *arg)
 
 	loop_undefer(&program->listen);
 	web_close(program->web);
+	talk_close(program->talk);
 	files_close(program->files);
 	if (program->app->on_stop != NULL)
 		program->app->on_stop(muster, program->app->arg);
@@ -178,6 +255,7 @@ static int open_worker(struct program *program)
 		return NODE_EXIT_CONFIG; /* it has been told */
 	if (make_web(program, muster, &problem) < 0)
 		return complain(program, problem.text);
+	open_talk(program);
 	return 0;
 }
 
@@ -196,6 +274,18 @@ static int run_worker(struct program *program)
 
 /* ---- the primary ---- */
 
+static void name_http(struct program *program,
+		      const struct muster_address *address)
+{
+	program->port = address->port;
+	if (address->port > 0)
+		snprintf(program->url, sizeof(program->url),
+			 "http://localhost:%d", address->port);
+	else
+		snprintf(program->url, sizeof(program->url), "%s",
+			 address->url);
+}
+
 static void announce_examples(const struct program *program, int port)
 {
 	const char *const *examples = program->app->examples;
@@ -205,27 +295,54 @@ static void announce_examples(const struct program *program, int port)
 		       i == 0 ? "try:" : "    ", port, examples[i]);
 }
 
-static void on_listening(struct muster_worker *worker,
-			 const struct muster_address *address, void *arg)
+static void announce_sockets(const struct program *program,
+			     const struct muster_address *tcp)
 {
-	struct program *program = arg;
+	if (program->port > 0)
+		printf("     ws://localhost:%d/ws    WebSocket; /primus for "
+		       "clients of actionHero\n",
+		       program->port);
+	if (tcp != NULL && tcp->port > 0)
+		printf("     telnet localhost %d    a line an action\n",
+		       tcp->port);
+	else if (tcp != NULL)
+		printf("     %s    a line an action\n", tcp->url);
+}
 
-	(void)worker;
-	if (program->is_announced)
-		return;
+/* Of TCP; NULL where there is none. */
+static void announce(struct program *program, const struct muster_address *tcp)
+{
 	program->is_announced = true;
-	printf("%s: %zu workers serve ", program->name,
-	       muster_worker_count(program->cluster));
-	if (address->port == 0) {
-		printf("%s\n", address->url);
-	} else {
-		printf("http://localhost:%d\n", address->port);
-		announce_examples(program, address->port);
-	}
+	printf("%s: %zu workers serve %s\n", program->name,
+	       muster_worker_count(program->cluster), program->url);
+	if (program->port > 0)
+		announce_examples(program, program->port);
+	announce_sockets(program, tcp);
 	printf("     kill -HUP %d   rolls every worker over\n"
 	       "     kill -TTIN %d  adds a worker; TTOU takes one away\n"
 	       "Ctrl-C stops it\n",
 	       (int)getpid(), (int)getpid());
+}
+
+/* The first that a worker listens on is HTTP's, and another one is TCP's. */
+static void on_listening(struct muster_worker *worker,
+			 const struct muster_address *address, void *arg)
+{
+	struct program *program = arg;
+	const char *tcp = program->options.tcp;
+
+	(void)worker;
+	if (program->is_announced)
+		return;
+	if (program->listening[0] == '\0') {
+		snprintf(program->listening, sizeof(program->listening), "%s",
+			 address->url);
+		name_http(program, address);
+		if (tcp == NULL)
+			announce(program, NULL);
+	} else if (strcmp(program->listening, address->url) != 0) {
+		announce(program, address);
+	}
 }
 
 /* Where no worker can work the next one cannot either. */

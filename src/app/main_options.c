@@ -18,6 +18,25 @@ static bool set_listen(struct main_options *options, const char *value)
 	return true;
 }
 
+/* Port 0 would be another one in each place that asks for it. */
+static bool set_tcp(struct main_options *options, const char *value)
+{
+	bool is_off = strcmp(value, "none") == 0 || strcmp(value, "0") == 0;
+
+	options->tcp = is_off ? NULL : value;
+	return true;
+}
+
+static bool set_max_connections(struct main_options *options, const char *value)
+{
+	char *end = NULL;
+	long long count = strtoll(value, &end, 10);
+
+	options->max_connections = (uint32_t)count;
+	return *end == '\0' && end != value && count >= 0 &&
+	       count <= UINT32_MAX;
+}
+
 static bool set_workers(struct main_options *options, const char *value)
 {
 	char *end = NULL;
@@ -75,6 +94,30 @@ static bool set_public(struct main_options *options, const char *value)
 	return true;
 }
 
+/* "https://a.example,https://b.example", or "*". */
+static bool set_origins(struct main_options *options, const char *value)
+{
+	size_t length = strlen(value);
+	size_t count = 0;
+	char *state = NULL;
+
+	options->origins = NULL;
+	if (strcmp(value, "*") == 0)
+		return true;
+	if (length >= sizeof(options->listed))
+		return false;
+	memcpy(options->listed, value, length + 1);
+	for (char *one = strtok_r(options->listed, ", ", &state); one != NULL;
+	     one = strtok_r(NULL, ", ", &state)) {
+		if (count == MAIN_ORIGINS_MAX || strstr(one, "://") == NULL)
+			return false;
+		options->list[count++] = one;
+	}
+	options->list[count] = NULL;
+	options->origins = options->list;
+	return count > 0;
+}
+
 static bool set_access_log(struct main_options *options, const char *value)
 {
 	options->access_log = value;
@@ -106,6 +149,10 @@ static const struct {
 } table[] = {
 	{ "listen", "port", "PORT", "WHERE", "a port or an address",
 	  "PORT, HOST:PORT or unix:PATH (8080)", set_listen },
+	{ "tcp", "tcp-port", "TCP_PORT", "WHERE", "a port, an address or none",
+	  "the same for lines over TCP; none", set_tcp },
+	{ "max-connections", NULL, NULL, "N", "a number",
+	  "of a worker, on each address (no limit)", set_max_connections },
 	{ "workers", NULL, "WORKERS", "N|max",
 	  "a number from 1 to 1024, or max",
 	  "how many; max is one a core (max)", set_workers },
@@ -118,6 +165,9 @@ static const struct {
 	  "the cluster's secret; rather in the environment", set_token },
 	{ "public", NULL, NULL, "DIR", "a folder",
 	  "files to serve where there is no action", set_public },
+	{ "origins", NULL, "ORIGINS", "LIST",
+	  "origins with commas between them, or *",
+	  "whose pages may use it: https://a.example,... (*)", set_origins },
 	{ "access-log", NULL, NULL, "FILE", "a file", "a line a request",
 	  set_access_log },
 	{ "log", NULL, "MUSTER_LOG", "LEVEL", "off, error, warn, info or debug",
@@ -226,6 +276,9 @@ enum main_answer main_options_read(struct main_options *options, int argc,
 
 	*options = (struct main_options){
 		.listen = app->listen != NULL ? app->listen : "8080",
+		.tcp = app->tcp,
+		.max_connections = app->max_connections,
+		.origins = app->origins,
 		.public_folder = app->public_folder,
 		.workers = MUSTER_PER_CORE,
 	};

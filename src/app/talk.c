@@ -1,29 +1,48 @@
 #include "app/talk.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "cluster/cluster.h"
 #include "cluster/listener.h"
-
-#define DRAIN_MS 5000
+#include "cluster/self.h"
 
 struct talk_service {
 	struct cluster_part part;
 	struct muster_cluster *cluster;
 	struct sessions *sessions;
-	struct websocket_server *websocket;
-	struct tcp_server *tcp;
-	uint32_t drain_ms;
+	struct websocket_server *websocket; /* NULL: closed */
+	struct tcp_server *tcp;             /* the same */
+	struct muster_listener *listener;   /* NULL: none, or freed */
+	struct loop_task freed;
+	void (*on_freed)(void *owner);
+	void *owner;
 };
 
+/* What runs gets a part of the time that the worker has: its goodbyes have to
+ * be heard, and its node to close, within the rest. */
 static void on_drain(struct cluster_part *part)
 {
 	struct talk_service *service =
 		LIST_ENTRY(part, struct talk_service, part);
+	uint32_t drain_ms = self_drain_ms(service->cluster->self) / 10 * 6;
 
-	websocket_server_drain(service->websocket, service->drain_ms);
-	tcp_server_drain(service->tcp, service->drain_ms);
+	if (service->websocket == NULL)
+		return;
+	websocket_server_drain(service->websocket, drain_ms);
+	tcp_server_drain(service->tcp, drain_ms);
+}
+
+void talk_close(struct talk_service *service)
+{
+	if (service == NULL || service->websocket == NULL)
+		return;
+	websocket_server_free(service->websocket);
+	tcp_server_free(service->tcp);
+	sessions_close_files(service->sessions);
+	service->websocket = NULL;
+	service->tcp = NULL;
 }
 
 static void on_close(struct cluster_part *part)
@@ -31,11 +50,21 @@ static void on_close(struct cluster_part *part)
 	struct talk_service *service =
 		LIST_ENTRY(part, struct talk_service, part);
 
+	if (service->listener != NULL)
+		service->listener->on_freed = NULL;
 	cluster_remove_part(part);
-	websocket_server_free(service->websocket);
-	tcp_server_free(service->tcp);
+	loop_undefer(&service->freed);
+	talk_close(service);
 	sessions_free(service->sessions);
 	free(service);
+}
+
+static void run_freed(struct loop_task *task)
+{
+	struct talk_service *service =
+		LIST_ENTRY(task, struct talk_service, freed);
+
+	service->on_freed(service->owner);
 }
 
 struct talk_service *talk_open(struct muster_cluster *cluster,
@@ -44,10 +73,10 @@ struct talk_service *talk_open(struct muster_cluster *cluster,
 	struct talk_service *service = mem_zalloc(sizeof(*service));
 
 	service->cluster = cluster;
-	service->drain_ms =
-		settings->drain_ms == 0 ? DRAIN_MS : settings->drain_ms;
-	service->sessions = sessions_new(&(struct sessions_settings){
-		.api = settings->api, .welcome = settings->welcome });
+	service->on_freed = settings->on_freed;
+	service->owner = settings->owner;
+	service->freed.run = run_freed;
+	service->sessions = sessions_new(&settings->sessions);
 	service->websocket =
 		websocket_server_new(cluster->loop, &settings->websocket);
 	service->tcp = tcp_server_new(cluster->loop, service->sessions,
@@ -63,8 +92,13 @@ struct talk_service *talk_open(struct muster_cluster *cluster,
 void talk_upgrade(struct talk_service *service, struct muster_http *http,
 		  bool is_primus)
 {
-	websocket_sessions_upgrade(service->sessions, service->websocket, http,
-				   is_primus);
+	static const char text[] = "the server is shutting down\n";
+
+	if (service->websocket == NULL)
+		muster_http_reply(http, 503, "text/plain", text, strlen(text));
+	else
+		websocket_sessions_upgrade(service->sessions,
+					   service->websocket, http, is_primus);
 }
 
 static void on_connection_closed(void *token)
@@ -76,20 +110,39 @@ static void on_connection(struct muster_connection *connection, void *arg)
 {
 	struct talk_service *service = arg;
 
-	tcp_server_take(service->tcp, muster_connection_descriptor(connection),
-			on_connection_closed, connection);
+	if (service->tcp == NULL)
+		muster_connection_close(connection);
+	else
+		tcp_server_take(service->tcp,
+				muster_connection_descriptor(connection),
+				on_connection_closed, connection);
+}
+
+/* The last connection tells from within the server, so it goes later. */
+static void on_listener_freed(void *owner)
+{
+	struct talk_service *service = owner;
+
+	service->listener = NULL;
+	loop_defer(service->cluster->loop, &service->freed);
 }
 
 int talk_listen_tcp(struct talk_service *service, const char *url,
-		    const struct muster_listen_options *options,
-		    struct muster_listener **listener)
+		    const struct muster_listen_options *options)
 {
-	struct muster_listen_options listen = { 0 };
+	struct muster_listen_options listen = *options;
 
-	if (options != NULL)
-		listen = *options;
 	listen.on_connection = on_connection;
 	listen.on_datagram = NULL;
 	listen.arg = service;
-	return muster_listen_with(service->cluster, url, &listen, listener);
+	int error = muster_listen_with(service->cluster, url, &listen,
+				       &service->listener);
+
+	if (error < 0) {
+		service->listener = NULL;
+		return error;
+	}
+	service->listener->on_freed = on_listener_freed;
+	service->listener->owner = service;
+	return 0;
 }

@@ -140,33 +140,60 @@ const struct muster_settings *primary_settings(const struct primary *primary)
 
 /* ---- the end of all ---- */
 
-/* May it still ask for listeners, as it did not reach its loop yet? */
-static bool may_ask(const struct muster_worker *worker)
+/*
+ * From when on it is known which listeners the worker asks for. Until it is
+ * ready or it reaches its loop it may ask for any; a node that has reached its
+ * loop listens only when its application has started, and one address after
+ * the other.
+ */
+static uint64_t settled_at_ms(const struct muster_worker *worker)
 {
-	return worker->said_hello ? !worker->is_running
-				  : worker->state < WORKER_READY;
+	if (worker->state >= WORKER_DRAINING)
+		return 0;
+	if (worker->state < WORKER_READY)
+		return UINT64_MAX;
+	if (!worker->said_hello)
+		return 0;
+	return worker->is_running
+		       ? worker->running_ms +
+				 worker->cluster->options.min_uptime_ms
+		       : UINT64_MAX;
 }
 
-/* May a worker come that would join a listener? */
-static bool expects_workers(const struct primary *primary)
+/* From when on nobody comes who would join a listener that is there; where
+ * that is not known, sweeping is tried again at the next event. */
+static uint64_t all_settled_at_ms(const struct primary *primary)
 {
 	const struct pool *pool = &primary->pool;
+	uint64_t latest_ms = 0;
 
+	if (pool->is_on && !primary->is_stopping &&
+	    (pool->is_paused || pool_is_short(primary)))
+		return UINT64_MAX;
 	LIST_EACH (&primary->workers, link) {
-		struct muster_worker *worker =
-			LIST_ENTRY(link, struct muster_worker, link);
+		uint64_t at_ms = settled_at_ms(
+			LIST_ENTRY(link, struct muster_worker, link));
 
-		if (worker->state < WORKER_DRAINING && may_ask(worker))
-			return true;
+		if (latest_ms < at_ms)
+			latest_ms = at_ms;
 	}
-	return pool->is_on && !primary->is_stopping &&
-	       (pool->is_paused || pool_is_short(primary));
+	return latest_ms;
 }
 
 void primary_sweep(struct primary *primary)
 {
-	if (!expects_workers(primary))
+	uint64_t now_ms = loop_now_ms(primary->cluster->loop);
+	uint64_t at_ms = all_settled_at_ms(primary);
+
+	if (at_ms <= now_ms)
 		listeners_sweep(primary->listeners);
+	else if (at_ms != UINT64_MAX)
+		timer_start(primary->sweep, at_ms - now_ms, 0);
+}
+
+static void on_sweep_time(void *owner)
+{
+	primary_sweep(owner);
 }
 
 static void run_check_done(struct loop_task *task)
@@ -317,6 +344,7 @@ static void on_ready(struct muster_worker *worker)
 
 	reload_on_ready(primary, worker);
 	pool_on_ready(primary, worker);
+	primary_sweep(primary);
 }
 
 static void release_slot(struct muster_worker *worker)
@@ -633,6 +661,8 @@ struct primary *primary_new(struct muster_cluster *cluster)
 	primary->listeners = listeners_new(cluster, primary->handover);
 	pool_init(primary);
 	reload_init(primary);
+	primary->sweep =
+		timer_open(cluster->loop, on_sweep_time, primary, false);
 	primary->ping = timer_open(cluster->loop, on_ping_time, primary, false);
 	if (!cluster->options.no_hang_check) {
 		uint32_t interval_ms =
@@ -676,6 +706,7 @@ void primary_free(struct primary *primary)
 	loop_undefer(&primary->check_done);
 	loop_undefer(&primary->tell_setups);
 	timer_close(primary->ping);
+	timer_close(primary->sweep);
 	notify_close(primary->notify);
 	reload_fini(primary);
 	pool_fini(primary);

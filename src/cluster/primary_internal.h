@@ -50,6 +50,7 @@ struct primary {
 	struct pool pool;
 	struct reload reload;
 	struct timer *ping;
+	struct timer *sweep; /* primary_sweep(), when all have settled */
 	bool is_stopping;
 	struct list done; /* of struct waiting_done */
 	struct loop_task check_done;
@@ -67,8 +68,9 @@ int primary_start_worker(struct primary *primary, int id,
 			 struct muster_worker *predecessor,
 			 struct muster_worker **worker);
 void primary_stop_all(struct primary *primary);
-/* Closes the listeners that nobody has and nobody who is there, or is expected,
- * may still ask for. */
+/* Closes the listeners that nobody has, once nobody who is there, or is
+ * expected, may still ask for them: what is queued there waits for whoever
+ * replaces a worker that died. */
 void primary_sweep(struct primary *primary);
 
 void pool_init(struct primary *primary);

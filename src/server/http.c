@@ -257,7 +257,9 @@ static size_t take_message(struct connection *connection, size_t length)
 		return length;
 	}
 	if (head->is_chunked || head->content_length > rest ||
-	    (server->on_head != NULL && head->content_length > 0))
+	    (server->on_head != NULL && head->content_length > 0 &&
+	     (server->wants_head == NULL ||
+	      server->wants_head(http, server->arg))))
 		return http_body_begin(connection, length);
 	if (head->content_length > server->limits.body_bytes) {
 		http_connection_refuse(connection, 413,
@@ -615,9 +617,10 @@ with_defaults(const struct muster_http_limits *limits)
 		.head_bytes = or_default(limits->head_bytes, 16 * 1024),
 		.url_bytes = or_default(limits->url_bytes, 8 * 1024),
 		.headers = or_default(limits->headers, 100),
-		.body_bytes = or_default(limits->body_bytes, 1024 * 1024),
+		.body_bytes = or_default(limits->body_bytes, HTTP_BODY_BYTES),
 		.head_ms = or_default(limits->head_ms, 10000),
 		.body_ms = or_default(limits->body_ms, 10000),
+		.body_rate = or_default(limits->body_rate, 500),
 		.idle_ms = or_default(limits->idle_ms, 60000),
 		.requests = or_default(limits->requests, UINT32_MAX),
 	};
@@ -632,6 +635,7 @@ struct http_server *http_server_new(struct loop *loop,
 	server->loop = loop;
 	server->handler = settings->handler;
 	server->on_head = settings->on_head;
+	server->wants_head = settings->wants_head;
 	server->refuse = settings->refuse;
 	server->arg = settings->arg;
 	server->limits = with_defaults(&settings->limits);

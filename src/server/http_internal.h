@@ -96,6 +96,8 @@ struct muster_http {
 	struct connection *connection; /* NULL: the client has left */
 	const char *text;              /* the head: its spans refer to this */
 	size_t body_length;            /* the body follows, unless chunked */
+	uint64_t body_since_ms;        /* it is waited for since then */
+	size_t body_mark;              /* its length at that time */
 	struct http1_head head;
 	struct http1_chunks chunks;
 	struct buffer storage;
@@ -110,8 +112,9 @@ struct muster_http {
 struct http_server {
 	struct loop *loop;
 	muster_http_fn handler;
-	muster_http_fn on_head; /* NULL: bodies are waited for */
-	http_refuse_fn refuse;  /* NULL: a line of text */
+	muster_http_fn on_head;        /* NULL: bodies are waited for */
+	http_wants_head_fn wants_head; /* NULL: always */
+	http_refuse_fn refuse;         /* NULL: a line of text */
 	void *arg;
 	struct muster_http_limits limits;
 	struct http1_limits head_limits;
@@ -251,6 +254,9 @@ void http_stream_drained(struct muster_http *http);
 /* The body is complete. Calls the application last. */
 void http_body_end_stream(struct muster_http *http);
 void http_flow_free(struct muster_http *http);
+/* muster_http_end() of a reply that was begun and is not complete: the client
+ * sees that, as the connection ends without the reply's end. */
+void http_cut(struct muster_http *http);
 /* Of a reply that was begun, however much waits. Where it fails the piece is
  * not released. */
 __attribute__((warn_unused_result)) int
@@ -263,6 +269,19 @@ http_write_now(struct muster_http *http, const void *bytes, size_t length);
 /* A form that is read as it comes, or was. */
 struct http_parts;
 
+/* Which files of a form are kept, of each name the last one. */
+struct http_form_filter {
+	/* How many bytes such a file may have; 0: it is passed over, and has
+	 * neither bytes nor a descriptor then. */
+	uint64_t (*bytes_of)(const char *name, void *arg);
+	void *arg; /* good until the form is there */
+};
+
+/* muster_http_stream_form(). `filter` may be NULL: all are kept. */
+__attribute__((warn_unused_result)) int
+http_form_stream(struct muster_http *http,
+		 const struct muster_http_form_options *options,
+		 const struct http_form_filter *filter);
 void http_parts_free(struct http_parts *parts); /* NULL is fine */
 /* 0, or the status to refuse it with. */
 int http_parts_feed(struct http_parts *parts, const void *bytes, size_t length,

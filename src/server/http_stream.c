@@ -263,6 +263,15 @@ void muster_http_end(struct muster_http *http)
 	http_connection_replied(connection, is_last, lingers);
 }
 
+void http_cut(struct muster_http *http)
+{
+	/* Without the last chunk, and a length is not reached. */
+	http->is_last = true;
+	http->is_chunked = false;
+	http->flow->left = 1;
+	muster_http_end(http);
+}
+
 void muster_http_on_drain(struct muster_http *http, muster_http_fn on_drain,
 			  void *arg)
 {

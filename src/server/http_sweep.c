@@ -62,6 +62,24 @@ static void time_out(struct connection *connection)
 	}
 }
 
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Of a body that is waited for: until its next byte, and until there would
+ * have to be more than there are of it. */
+static uint64_t body_deadline_ms(const struct connection *connection)
+{
+	const struct muster_http_limits *limits = &connection->server->limits;
+	const struct muster_http *http = connection->request;
+	uint64_t bytes = http->body_length - http->body_mark;
+
+	return smaller(connection->since_ms + limits->body_ms,
+		       http->body_since_ms + limits->body_ms +
+			       bytes * 1000 / limits->body_rate);
+}
+
 static uint64_t deadline_ms(const struct connection *connection)
 {
 	const struct http_server *server = connection->server;
@@ -80,7 +98,7 @@ static uint64_t deadline_ms(const struct connection *connection)
 	case PHASE_HEAD:
 		return since_ms + limits->head_ms;
 	case PHASE_BODY:
-		return since_ms + limits->body_ms;
+		return body_deadline_ms(connection);
 	case PHASE_BLOCKED:
 	case PHASE_CLOSING:
 		return since_ms + limits->idle_ms;
@@ -88,7 +106,7 @@ static uint64_t deadline_ms(const struct connection *connection)
 		return since_ms + LINGER_MS;
 	case PHASE_HANDLED:
 		if (http_body_flows(connection->request))
-			return since_ms + limits->body_ms;
+			return body_deadline_ms(connection);
 		if (stream_queued_bytes(connection->stream) > 0)
 			return since_ms + limits->idle_ms;
 		break;
@@ -136,11 +154,6 @@ void http_sweep(void *owner)
 		list_add_last(&server->connections, link);
 		time_out(LIST_ENTRY(link, struct connection, link));
 	}
-}
-
-static uint64_t smaller(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
 }
 
 void http_sweep_start(struct http_server *server)

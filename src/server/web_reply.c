@@ -214,6 +214,12 @@ static void put_allowed(struct web_request *request, struct buffer *fields)
 	PUT(fields, ", OPTIONS\r\n");
 }
 
+void web_put_headers(struct web_request *request)
+{
+	put_session(request, &request->http->fields);
+	put_origin(request, &request->http->fields);
+}
+
 /* ---- replies ---- */
 
 static bool has_content(int status)
@@ -236,8 +242,7 @@ void web_reply(struct web_request *request, int status,
 		PUT(body, ");");
 		PUT(fields, "X-Content-Type-Options: nosniff\r\n");
 	}
-	put_session(request, fields);
-	put_origin(request, fields);
+	web_put_headers(request);
 	if (status == 405)
 		put_allowed(request, fields);
 	web_count(request->web, status, took_us);

@@ -118,6 +118,50 @@ static void connections_go_on_while_a_worker_is_replaced(void)
 	}
 }
 
+/* As a node does, which listens when its application has started. */
+static void a_connection_waits_for_a_replacement_that_listens_later(void)
+{
+	struct process *p = start("obedient", "workers=1", "backoff_ms=1",
+				  "min_uptime_ms=60000", NULL);
+
+	expect(p, "online 1 *");
+	command(p, "tell 1 listen 127.0.0.1:0");
+	int port = field(expect(p, "listening 1 *"), "port");
+
+	command(p, "kill 1 9");
+	expect(p, "exit 1 *");
+	expect(p, "online 1 *");
+	/* Who is told has reached its loop. */
+	command(p, "tell 1 say here");
+	expect(p, "*here*");
+	int connection = dial(NULL, port);
+
+	command(p, "tell 1 listen 127.0.0.1:%d", port);
+	assert_int_equal(receive_number(connection, ""), 1);
+}
+
+static void a_listener_that_the_replacement_does_not_ask_for_is_closed(void)
+{
+	struct process *p = start("obedient", "workers=1", "backoff_ms=1",
+				  "min_uptime_ms=50", NULL);
+
+	expect(p, "online 1 *");
+	command(p, "tell 1 listen 127.0.0.1:0");
+	int port = field(expect(p, "listening 1 *"), "port");
+
+	command(p, "kill 1 9");
+	expect(p, "exit 1 *");
+	int64_t until_ms = now_ms() + DEADLINE_MS;
+	int error;
+
+	while ((error = try_dial(NULL, port)) == 0 && now_ms() < until_ms) {
+		/* An answer takes the program a turn of its loop. */
+		command(p, "echo");
+		expect(p, "done echo *");
+	}
+	assert_int_equal(error, -ECONNREFUSED);
+}
+
 /* ---- Dying young ------------------------------------------------------------
  */
 
@@ -284,10 +328,8 @@ static void a_worker_that_does_not_get_ready_in_time_is_replaced(void)
 		start("obedient", "workers=1", "ready_ms=100", "kill_ms=100",
 		      "wait_ready=1", "backoff_ms=1", "failures_max=3", NULL);
 
-	for (int i = 0; i < 3; i++) {
-		expect(p, "online 1 *");
+	for (int i = 0; i < 3; i++)
 		expect(p, "exit 1 *");
-	}
 	expect_end(p, 1);
 	expect_none(p, "ready *");
 }
@@ -414,6 +456,8 @@ static const struct test tests[] = {
 	TEST(a_worker_that_grew_old_is_replaced_at_once),
 	TEST(a_worker_that_was_asked_to_go_is_replaced_too),
 	TEST(connections_go_on_while_a_worker_is_replaced),
+	TEST(a_connection_waits_for_a_replacement_that_listens_later),
+	TEST(a_listener_that_the_replacement_does_not_ask_for_is_closed),
 	TEST(a_worker_that_dies_young_is_replaced_later_and_later),
 	TEST(a_pool_whose_workers_die_young_reports_failure),
 	TEST(the_application_is_told_of_the_failure),

@@ -45,7 +45,13 @@ class Program:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "MUSTER_HOME": HOME.name, **environment},
+            # The example has a port of TCP, which is not to be taken by each test.
+            env={
+                **os.environ,
+                "MUSTER_HOME": HOME.name,
+                "TCP_PORT": "none",
+                **environment,
+            },
             start_new_session=True,
         )
 
