@@ -11,6 +11,8 @@ extern const struct test_program speakers[];
 extern struct process *server; /* Redis; NULL: embedded */
 
 const char *back_end(void);
+/* Does Redis, started again, have what it had? */
+extern bool store_lasts;
 /* A new one, in the test's directory. */
 void open_store(void);
 /* Again, after the server has ended. */
