@@ -46,6 +46,7 @@ enum muster_type {
 	MUSTER_OBJECT,
 	MUSTER_ARRAY,
 	MUSTER_ANY,
+	MUSTER_FILE, /* of a multipart form: see muster_param_file() */
 };
 
 /* Who may not run an action: bits of muster_action.blocked. */
@@ -54,6 +55,13 @@ enum muster_transport {
 	MUSTER_WEBSOCKET = 2,
 	MUSTER_TCP = 4,
 	MUSTER_INTERNAL = 8, /* another action, a test */
+};
+
+/* What the body of an HTTP request may be: bits of muster_action.bodies. */
+enum muster_body {
+	MUSTER_BODY_JSON = 1,
+	MUSTER_BODY_URLENCODED = 2,
+	MUSTER_BODY_MULTIPART = 4, /* with files, where there are inputs */
 };
 
 /*
@@ -74,7 +82,9 @@ struct muster_input {
 	muster_format_fn format;
 	muster_validate_fn validate;
 	const char *pattern; /* a text matches it: POSIX extended */
-	uint32_t length_max; /* bytes of a text, elements of an array; 0: any */
+	/* Bytes of a text or of a file (which is refused with 413), elements of
+	 * an array; 0: any. */
+	uint32_t length_max;
 	/* An object's members, ends with NULL. */
 	const struct muster_input *const *schema;
 };
@@ -90,6 +100,11 @@ struct muster_action {
 	unsigned blocked;    /* enum muster_transport */
 	uint32_t timeout_ms; /* 0: the server's; 30,000 */
 	bool strict;         /* refuses parameters that are no inputs */
+	/* Bytes of an HTTP body, files included: 413, before it is read where
+	 * its length is known; 0: as the server's limits say. Good for an
+	 * action that is named by path or query, not by the body itself. */
+	uint64_t body_max;
+	unsigned bodies; /* enum muster_body: 415; 0: any */
 	void (*run)(struct muster_call *call);
 	void *arg; /* see muster_call_arg() */
 };
@@ -160,6 +175,28 @@ MUSTER_PUBLIC bool muster_param_bool(struct muster_call *call,
 /* As JSON, whatever it was sent as; "null" where there is none. */
 MUSTER_PUBLIC const char *muster_param_json(struct muster_call *call,
 					    const char *name);
+/*
+ * An input of type MUSTER_FILE: what came with a multipart form, in a temporary
+ * file without a name, which is gone with the call whatever becomes of it. Of
+ * several files of one name the last one counts. As JSON, also in the answer's
+ * receivedParams, it is {"size", "mimetype", "originalFilename"}.
+ */
+struct muster_file {
+	const char *filename; /* as sent: no path to be trusted; "" */
+	const char *type;     /* as sent; "" */
+	uint64_t size;        /* bytes */
+	int descriptor;       /* at the file's start; not to be closed */
+};
+/* False: it was not sent. Good as long as the call. */
+MUSTER_PUBLIC bool muster_param_file(const struct muster_call *call,
+				     const char *name,
+				     struct muster_file *file);
+/* Keeps it as a file of that path, which must not exist (-EEXIST); mode 0600.
+ * Waits, as it is copied where the temporary file is on another file system.
+ * -ENOENT: it was not sent, or a folder of the path is missing. */
+MUSTER_PUBLIC MUSTER_MUST_READ int
+muster_param_file_save(struct muster_call *call, const char *name,
+		       const char *path);
 /* For format and middleware. */
 MUSTER_PUBLIC void muster_param_set(struct muster_call *call, const char *name,
 				    const char *text);
@@ -191,6 +228,62 @@ MUSTER_PUBLIC MUSTER_FORMAT(2, 3) int muster_refuse(struct muster_call *call,
 MUSTER_PUBLIC bool muster_has_failed(const struct muster_call *call);
 /* Of an answer that is no failure: 200 to 399. */
 MUSTER_PUBLIC void muster_set_status(struct muster_call *call, int status);
+
+/*
+ * ---- Answers in pieces ----
+ *
+ * Over HTTP an action can send what it likes instead of an object of fields,
+ * piece by piece: begin, write, return. Each call waits while 256 KiB wait for
+ * the client. Once that has begun, fields are dropped, the action's time has no
+ * end but that of muster_set_deadline(), and an action that fails cuts the
+ * connection, so that half of an answer is not taken for all of it.
+ *
+ * All of them: 0; -ECANCELED: the client has gone, or takes nothing for
+ * limits.idle_ms; -ENOTSUP: not over HTTP, or for another action; -EINVAL: it
+ * was begun already, was not yet, or has failed.
+ */
+
+/* `length` of what will be written, or MUSTER_CALL_UNKNOWN. -EINVAL also: a
+ * status that is none or has no body, a type that is no header's value. */
+#define MUSTER_CALL_UNKNOWN UINT64_MAX
+MUSTER_PUBLIC MUSTER_MUST_READ int muster_call_begin(struct muster_call *call,
+						     int status,
+						     const char *type,
+						     uint64_t length);
+/* Copies. -EMSGSIZE: that is more than the length. */
+MUSTER_PUBLIC MUSTER_MUST_READ int
+muster_call_write(struct muster_call *call, const void *bytes, size_t length);
+
+/*
+ * Server-Sent Events (HTML standard, 9.2), for clients that stay. As they have
+ * no end, the calls, and any wait, end with -ECANCELED when the server is told
+ * to go: the client's EventSource then comes back, to another worker. Where the
+ * server is going already, beginning is refused with 503.
+ */
+MUSTER_PUBLIC MUSTER_MUST_READ int
+muster_call_begin_events(struct muster_call *call);
+
+/* Parts that are NULL or 0 are left out. */
+struct muster_event {
+	const char *name;  /* one line */
+	const char *data;  /* any lines */
+	const char *id;    /* one line; comes back as Last-Event-ID */
+	uint32_t retry_ms; /* before the client comes back */
+};
+/* NULL: a line that clients pass over, so that nobody on the way thinks the
+ * connection idle. */
+MUSTER_PUBLIC MUSTER_MUST_READ int
+muster_call_event(struct muster_call *call, const struct muster_event *event);
+
+/* A header of an HTTP request, the first of that name, in any case; NULL. Good
+ * as long as the call. */
+MUSTER_PUBLIC const char *muster_call_header(const struct muster_call *call,
+					     const char *name);
+/* Adds one to the answer. -EINVAL: one that HTTP does not allow, or that the
+ * server sets itself; -ENOTSUP: not over HTTP. */
+MUSTER_PUBLIC MUSTER_MUST_READ int muster_set_header(struct muster_call *call,
+						     const char *name,
+						     const char *value);
 
 /*
  * Runs another action for the same client, with these parameters (a JSON

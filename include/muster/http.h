@@ -48,6 +48,8 @@ struct muster_http_limits {
 	uint32_t body_bytes; /* 1 MiB: 413 */
 	uint32_t head_ms;    /* to the full header; 10,000: 408 */
 	uint32_t body_ms;    /* without a byte of the body; 10,000: 408 */
+	uint32_t body_rate;  /* bytes a second that a body comes at on average,
+			      * body_ms after it began; 500: 408 */
 	uint32_t idle_ms;    /* between requests; 60,000 */
 	uint32_t requests;   /* per connection; 0: no limit */
 };

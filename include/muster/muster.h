@@ -49,18 +49,25 @@ struct muster_app {
 	muster_fiber_fn on_stop;
 	void *arg; /* of both */
 
-	const char *listen;         /* unless it is said elsewhere; "8080" */
-	const char *tcp;            /* the same for TCP's lines; none */
-	const char *welcome;        /* what WebSocket and TCP say first;
-				     * "Welcome" */
-	const char *public_folder;  /* files for all other paths; none */
-	const char *const *origins; /* whose pages may read answers; anybody's.
-				     * Ends with NULL */
+	const char *listen;        /* unless it is said elsewhere; "8080" */
+	const char *tcp;           /* the same for TCP's lines; none */
+	const char *welcome;       /* what WebSocket and TCP say first;
+				    * "Welcome" */
+	const char *public_folder; /* files for all other paths; none */
+	/* Whose pages may read answers and connect; anybody's, but as if they
+	 * had no cookies. Ends with NULL. */
+	const char *const *origins;
 	struct muster_http_limits limits;
 	uint32_t max_connections; /* of a worker, on each address; no limit */
 	uint32_t message_bytes;   /* of a WebSocket's; 1 MiB */
 	uint32_t line_bytes;      /* of TCP's; 64 KiB */
+	uint32_t file_bytes;      /* of a file over either; 1 MiB */
 	uint32_t timeout_ms;      /* of actions that have none; 30,000 */
+	/* HTTP actions a second that one address may ask a worker for, and how
+	 * many at once: 429 with Retry-After. No limit; as many as a second. An
+	 * address is muster_http_client()'s, of IPv6 its first 64 bits. */
+	uint32_t client_rate;
+	uint32_t client_burst;
 	/* Answers without what is known of the server, and of the client. */
 	bool no_server_information;
 	bool no_requester_information;

@@ -90,6 +90,14 @@ static int check_input(const char *action, const struct muster_input *input,
 				   "input '%.40s' of action '%.40s': its "
 				   "fallback is no JSON (a text has quotes)",
 				   input->name, action);
+	if (input->type == MUSTER_FILE &&
+	    (depth > 0 || input->fallback != NULL || input->format != NULL ||
+	     input->pattern != NULL))
+		return problem_set(problem, -EINVAL, "INPUT_INVALID",
+				   "input '%.40s' of action '%.40s' is a file, "
+				   "which has no fallback, format or pattern "
+				   "and is no member of another",
+				   input->name, action);
 	if (input->schema != NULL && input->type != MUSTER_OBJECT)
 		return problem_set(problem, -EINVAL, "INPUT_INVALID",
 				   "input '%.40s' of action '%.40s' has a "

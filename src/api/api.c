@@ -78,7 +78,7 @@ static void run(struct muster *muster, void *arg)
 					    : api->settings.timeout_ms);
 	json_write_object(&call->writer);
 	call_run(call);
-	if (routine->was_late && !call->has_failed)
+	if (routine->was_late && !call->has_failed && !request->is_streamed)
 		muster_fail(call, 504, "the action took too long");
 	if (call->has_failed) {
 		json_write_name(&call->writer, "error");

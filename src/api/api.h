@@ -26,6 +26,28 @@ struct client {
 	uint64_t total;
 };
 
+struct api_request;
+struct muster_event;
+
+/* An answer in pieces, where the server can send one. What fails with -EPIPE
+ * has no client any more. */
+struct api_stream {
+	int (*begin)(struct api_request *request, int status, const char *type,
+		     uint64_t length);
+	/* -ESHUTDOWN: nothing without an end is begun any more. */
+	int (*begin_events)(struct api_request *request);
+	/* -EAGAIN: nothing was taken; api_has_room() will be called. */
+	int (*write)(struct api_request *request, const void *bytes,
+		     size_t length);
+	int (*event)(struct api_request *request,
+		     const struct muster_event *event);
+	/* Of the request; NULL: it has none. */
+	const char *(*header)(struct api_request *request, const char *name);
+	/* Of the answer. */
+	int (*set_header)(struct api_request *request, const char *name,
+			  const char *value);
+};
+
 struct api_request {
 	struct client *client;
 	/* In `arena`, with what they point to. In an answer: as the action saw
@@ -42,10 +64,14 @@ struct api_request {
 	 */
 	void (*on_answer)(struct api_request *request, int status,
 			  struct json_writer *writer);
-	struct buffer *output;       /* where the answer is written to */
-	struct routine *routine;     /* while it runs */
-	const struct action *chosen; /* NULL: there is none */
-	uint64_t began_us;           /* of the monotonic clock; 0: now */
+	struct buffer *output;           /* where the answer is written to */
+	struct routine *routine;         /* while it runs */
+	const struct action *chosen;     /* NULL: there is none */
+	const struct api_stream *stream; /* NULL: it cannot */
+	bool is_streamed;       /* `output` is of no use, `status` below 400
+				 * where it has not failed */
+	struct fiber_wait room; /* its answer waits for that */
+	uint64_t began_us;      /* of the monotonic clock; 0: now */
 };
 
 struct api_settings {
@@ -70,4 +96,6 @@ struct api *api_new(struct muster *muster, const struct api_settings *settings,
 void api_free(struct api *api); /* nothing runs; NULL is fine */
 
 void api_run(struct api *api, struct api_request *request);
+/* Of an answer in pieces. */
+void api_has_room(struct api_request *request);
 void api_abandon(struct api_request *request);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api/documentation.h"
+#include "api/upload.h"
 #include "base/json.h"
 #include "base/json_walk.h"
 #include "base/must.h"
@@ -178,6 +179,44 @@ const char *muster_param_json(struct muster_call *call, const char *name)
 
 	buffer_fini(&buffer);
 	return json;
+}
+
+bool muster_param_file(const struct muster_call *call, const char *name,
+		       struct muster_file *file)
+{
+	const struct param *param = find(call, name);
+
+	if (param == NULL || param->file == NULL || param->file->descriptor < 0)
+		return false;
+	*file = *param->file;
+	return true;
+}
+
+struct keeping {
+	const struct muster_file *file;
+	const char *path;
+	int error;
+};
+
+static void keep(void *arg)
+{
+	struct keeping *keeping = arg;
+
+	keeping->error = upload_keep(keeping->file->descriptor,
+				     keeping->file->size, keeping->path);
+}
+
+int muster_param_file_save(struct muster_call *call, const char *name,
+			   const char *path)
+{
+	struct muster_file file;
+	struct keeping keeping = { &file, path, 0 };
+
+	if (!muster_param_file(call, name, &file))
+		return -ENOENT;
+	int error = muster_blocking(call->api->muster, keep, &keeping);
+
+	return error < 0 ? error : keeping.error;
 }
 
 void muster_param_set(struct muster_call *call, const char *name,

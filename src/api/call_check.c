@@ -134,6 +134,9 @@ static bool is_container(const struct look *look, enum json_kind kind)
 
 static bool is_of_type(const struct look *look)
 {
+	if (look->param->file != NULL || look->input->type == MUSTER_FILE)
+		return look->param->file != NULL &&
+		       look->param->file->descriptor >= 0;
 	switch (look->input->type) {
 	case MUSTER_TEXT:
 		return is_text(look);
@@ -149,6 +152,8 @@ static bool is_of_type(const struct look *look)
 		return is_container(look, JSON_ARRAY);
 	case MUSTER_ANY:
 		return true;
+	case MUSTER_FILE:
+		break;
 	}
 	return false;
 }
@@ -162,7 +167,8 @@ static const char *type_text(enum muster_type type)
 		[MUSTER_BOOLEAN] = "true or false",
 		[MUSTER_OBJECT] = "an object",
 		[MUSTER_ARRAY] = "an array",
-		[MUSTER_ANY] = "a value",
+		[MUSTER_ANY] = "a value that is no file",
+		[MUSTER_FILE] = "a file",
 	};
 
 	return texts[type];
@@ -189,6 +195,8 @@ static bool is_within(const struct look *look)
 
 	if (most == 0)
 		return true;
+	if (look->param->file != NULL)
+		return look->param->file->size <= most;
 	if (look->input->type == MUSTER_ARRAY)
 		return elements(look->param) <= most;
 	plain_text(look, &length);

@@ -10,7 +10,7 @@ static const char *const type_names[] = {
 	[MUSTER_TEXT] = "string",   [MUSTER_INTEGER] = "integer",
 	[MUSTER_NUMBER] = "number", [MUSTER_BOOLEAN] = "boolean",
 	[MUSTER_OBJECT] = "object", [MUSTER_ARRAY] = "array",
-	[MUSTER_ANY] = "any",
+	[MUSTER_ANY] = "any",       [MUSTER_FILE] = "file",
 };
 
 static void text_member(struct json_writer *writer, const char *name,
@@ -160,7 +160,10 @@ static void write_schema(struct json_writer *writer,
 			 const struct muster_input *input)
 {
 	json_write_object(writer);
-	if (input->type != MUSTER_ANY)
+	if (input->type == MUSTER_FILE)
+		raw_member(writer, "contentMediaType",
+			   "\"application/octet-stream\"");
+	else if (input->type != MUSTER_ANY)
 		text_member(writer, "type", type_names[input->type]);
 	if (input->description != NULL)
 		text_member(writer, "description", input->description);
@@ -168,7 +171,8 @@ static void write_schema(struct json_writer *writer,
 		raw_member(writer, "default", input->fallback);
 	if (input->pattern != NULL)
 		text_member(writer, "pattern", input->pattern);
-	if (input->length_max > 0 && input->type != MUSTER_OBJECT) {
+	if (input->length_max > 0 && input->type != MUSTER_OBJECT &&
+	    input->type != MUSTER_FILE) {
 		json_write_name(writer, input->type == MUSTER_ARRAY
 						? "maxItems"
 						: "maxLength");
@@ -242,11 +246,30 @@ static void write_parameters(struct json_writer *writer,
 		write_parameter(writer, name, "path", true, known);
 	}
 	for (size_t i = 0; !has_body && i < action->input_count; i++)
-		if (!is_in_path(path, inputs[i]->name))
+		if (!is_in_path(path, inputs[i]->name) &&
+		    inputs[i]->type != MUSTER_FILE)
 			write_parameter(writer, inputs[i]->name, "query",
 					inputs[i]->required, inputs[i]);
 	write_version_parameter(writer, action->version);
 	json_write_array_end(writer);
+}
+
+static bool has_file(const struct action *action)
+{
+	for (size_t i = 0; i < action->input_count; i++)
+		if (action->given->inputs[i]->type == MUSTER_FILE)
+			return true;
+	return false;
+}
+
+/* Files come in forms alone. */
+static bool takes(const struct action *action, unsigned kind)
+{
+	unsigned bodies = action->given->bodies;
+
+	if (bodies == 0 && has_file(action))
+		bodies = MUSTER_BODY_MULTIPART;
+	return bodies == 0 || (bodies & kind) != 0;
 }
 
 static void write_body(struct json_writer *writer, const struct action *action)
@@ -255,12 +278,17 @@ static void write_body(struct json_writer *writer, const struct action *action)
 		"application/json", "application/x-www-form-urlencoded",
 		"multipart/form-data"
 	};
+	static const unsigned kinds[] = { MUSTER_BODY_JSON,
+					  MUSTER_BODY_URLENCODED,
+					  MUSTER_BODY_MULTIPART };
 
 	json_write_name(writer, "requestBody");
 	json_write_object(writer);
 	json_write_name(writer, "content");
 	json_write_object(writer);
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		if (!takes(action, kinds[i]))
+			continue;
 		json_write_name(writer, types[i]);
 		json_write_object(writer);
 		json_write_name(writer, "schema");

@@ -15,6 +15,8 @@
 
 #define PARAMS_MAX 1000
 
+struct muster_file;
+
 struct param {
 	const char *name;
 	size_t name_length;
@@ -22,6 +24,9 @@ struct param {
 	size_t length;
 	bool is_json;
 	bool is_secret; /* an input says so */
+	/* An upload, which `text` describes as JSON; NULL: it is none. Without
+	 * a descriptor where nobody wanted it. */
+	const struct muster_file *file;
 };
 
 struct params {

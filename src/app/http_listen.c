@@ -51,7 +51,11 @@ static void free_service(struct service *service)
 
 static void on_drain(struct cluster_part *part)
 {
-	http_server_drain(LIST_ENTRY(part, struct service, part)->server);
+	struct service *service = LIST_ENTRY(part, struct service, part);
+
+	http_server_drain(service->server);
+	if (service->owner.on_drain != NULL)
+		service->owner.on_drain(service->owner.owner);
 }
 
 static void on_close(struct cluster_part *part)
@@ -80,7 +84,7 @@ static void on_listener_freed(void *owner)
 /* NULL, and a problem: the access log cannot be written. */
 static struct service *service_new(struct muster_cluster *cluster,
 				   const struct muster_http_options *options,
-				   http_refuse_fn refuse)
+				   const struct http_listen_owner *owner)
 {
 	struct access_log *access_log = NULL;
 
@@ -101,7 +105,8 @@ static struct service *service_new(struct muster_cluster *cluster,
 		.trusted_proxies = options->trusted_proxies,
 		.trusts_forwarded = options->trusts_forwarded,
 		.access_log = access_log,
-		.refuse = refuse,
+		.refuse = owner->refuse,
+		.wants_head = owner->wants_head,
 		.drain_idle_ms = cluster->self != NULL
 					 ? self_drain_idle_ms(cluster->self)
 					 : cluster->options.drain_idle_ms,
@@ -163,7 +168,7 @@ int http_listen(struct muster_cluster *cluster, const char *url,
 
 	if (error < 0)
 		return error;
-	struct service *service = service_new(cluster, options, owner->refuse);
+	struct service *service = service_new(cluster, options, owner);
 
 	if (service == NULL)
 		return cluster->problem.code;
@@ -239,7 +244,7 @@ static struct service *find_service(struct muster_cluster *cluster,
 		    is_same(&service->options, options))
 			return service;
 	}
-	return service_new(cluster, options, NULL);
+	return service_new(cluster, options, &(struct http_listen_owner){ 0 });
 }
 
 int muster_http_serve(struct muster_cluster *cluster, int descriptor,

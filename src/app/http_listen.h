@@ -8,8 +8,11 @@
 struct http_listen_owner {
 	/* The listener is closed, and so are its connections. May be NULL. */
 	void (*on_freed)(void *owner);
+	/* The worker is leaving. May be NULL. */
+	void (*on_drain)(void *owner);
 	void *owner;
-	http_refuse_fn refuse; /* NULL: a line of text */
+	http_refuse_fn refuse;         /* NULL: a line of text */
+	http_wants_head_fn wants_head; /* NULL: always */
 };
 
 __attribute__((warn_unused_result)) int

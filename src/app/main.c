@@ -75,17 +75,30 @@ static void on_upgrade(struct muster_http *http, bool is_primus, void *owner)
 	talk_upgrade(program->talk, http, is_primus);
 }
 
+static void on_drain(void *owner)
+{
+	struct program *program = owner;
+
+	web_drain(program->web);
+}
+
 static int listen_http(struct program *program)
 {
 	struct muster_http_options options = {
 		.handler = web_handle,
+		.on_head = web_on_head,
 		.arg = program->web,
 		.listen.max_connections = program->options.max_connections,
 		.limits = program->app->limits,
 		.access_log = program->options.access_log,
 	};
-	struct http_listen_owner owner = { on_connections_gone, program,
-					   web_refuse };
+	struct http_listen_owner owner = {
+		.on_freed = on_connections_gone,
+		.on_drain = on_drain,
+		.owner = program,
+		.refuse = web_refuse,
+		.wants_head = web_wants_head,
+	};
 	int error = http_listen(program->cluster, program->options.listen,
 				&options, &owner, NULL);
 
@@ -140,9 +153,14 @@ static int make_web(struct program *program, struct muster *muster,
 		.api = program->api,
 		.name = program->name,
 		.version = app->version,
-		.origins = app->origins,
+		.origins = program->options.origins,
 		.routes = app->routes,
 		.files = program->files,
+		.body_bytes = app->limits.body_bytes > 0
+				      ? app->limits.body_bytes
+				      : HTTP_BODY_BYTES,
+		.client_rate = app->client_rate,
+		.client_burst = app->client_burst,
 		.no_server_information = app->no_server_information,
 		.no_requester_information = app->no_requester_information,
 		.is_draining = is_draining,
@@ -158,7 +176,11 @@ static void open_talk(struct program *program)
 {
 	const struct muster_app *app = program->app;
 	struct talk_settings settings = {
-		.sessions = { .api = program->api, .welcome = app->welcome },
+		.sessions = { .api = program->api,
+			      .welcome = app->welcome,
+			      .files = program->files,
+			      .file_bytes = app->file_bytes,
+			      .origins = program->options.origins },
 		.websocket.limits.message_bytes = app->message_bytes,
 		.tcp.line_bytes = app->line_bytes,
 		.on_freed = on_connections_gone,

@@ -94,6 +94,30 @@ static bool set_public(struct main_options *options, const char *value)
 	return true;
 }
 
+/* "https://a.example,https://b.example", or "*". */
+static bool set_origins(struct main_options *options, const char *value)
+{
+	size_t length = strlen(value);
+	size_t count = 0;
+	char *state = NULL;
+
+	options->origins = NULL;
+	if (strcmp(value, "*") == 0)
+		return true;
+	if (length >= sizeof(options->listed))
+		return false;
+	memcpy(options->listed, value, length + 1);
+	for (char *one = strtok_r(options->listed, ", ", &state); one != NULL;
+	     one = strtok_r(NULL, ", ", &state)) {
+		if (count == MAIN_ORIGINS_MAX || strstr(one, "://") == NULL)
+			return false;
+		options->list[count++] = one;
+	}
+	options->list[count] = NULL;
+	options->origins = options->list;
+	return count > 0;
+}
+
 static bool set_access_log(struct main_options *options, const char *value)
 {
 	options->access_log = value;
@@ -141,6 +165,9 @@ static const struct {
 	  "the cluster's secret; rather in the environment", set_token },
 	{ "public", NULL, NULL, "DIR", "a folder",
 	  "files to serve where there is no action", set_public },
+	{ "origins", NULL, "ORIGINS", "LIST",
+	  "origins with commas between them, or *",
+	  "whose pages may use it: https://a.example,... (*)", set_origins },
 	{ "access-log", NULL, NULL, "FILE", "a file", "a line a request",
 	  set_access_log },
 	{ "log", NULL, "MUSTER_LOG", "LEVEL", "off, error, warn, info or debug",
@@ -251,6 +278,7 @@ enum main_answer main_options_read(struct main_options *options, int argc,
 		.listen = app->listen != NULL ? app->listen : "8080",
 		.tcp = app->tcp,
 		.max_connections = app->max_connections,
+		.origins = app->origins,
 		.public_folder = app->public_folder,
 		.workers = MUSTER_PER_CORE,
 	};

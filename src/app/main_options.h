@@ -3,6 +3,8 @@
 #pragma once
 #include <muster/muster.h>
 
+#define MAIN_ORIGINS_MAX 64
+
 struct main_options {
 	const char *listen;
 	const char *tcp; /* NULL: off */
@@ -11,10 +13,13 @@ struct main_options {
 	const char *token;
 	const char *public_folder;
 	const char *access_log;
+	const char *const *origins; /* NULL: anybody's */
 	const char *log;
 	int workers;
 	enum muster_schedule schedule;
 	char room[4096]; /* of a store that was given as a path */
+	char listed[4096];
+	const char *list[MAIN_ORIGINS_MAX + 1]; /* of origins, in `listed` */
 };
 
 enum main_answer {

@@ -40,6 +40,7 @@ void talk_close(struct talk_service *service)
 		return;
 	websocket_server_free(service->websocket);
 	tcp_server_free(service->tcp);
+	sessions_close_files(service->sessions);
 	service->websocket = NULL;
 	service->tcp = NULL;
 }

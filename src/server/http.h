@@ -27,15 +27,22 @@
 
 struct http_server;
 
+#define HTTP_BODY_BYTES (1024 * 1024) /* where limits say nothing */
+
 /* Writes the body, JSON, that a request which is refused is answered with:
  * `http` is all that is known of it. */
 typedef void (*http_refuse_fn)(struct muster_http *http, int status,
 			       const char *reason, struct buffer *body,
 			       void *arg);
 
+/* Is on_head to be asked about a request whose body has come as a whole, with
+ * its head? One whose body has not is asked about in any case. */
+typedef bool (*http_wants_head_fn)(const struct muster_http *http, void *arg);
+
 struct http_settings {
 	muster_http_fn handler;
-	muster_http_fn on_head; /* may be NULL */
+	muster_http_fn on_head;        /* may be NULL */
+	http_wants_head_fn wants_head; /* NULL: it always is */
 	void *arg;
 	struct muster_http_limits limits; /* 0: the default */
 	const char *server;               /* Server header; NULL: none */

@@ -32,6 +32,13 @@ static uint64_t limit_of(const struct connection *connection)
 				: connection->server->limits.body_bytes;
 }
 
+/* Its speed counts from here on. */
+static void begin_waiting(struct muster_http *http)
+{
+	http->body_since_ms = loop_now_ms(http->connection->server->loop);
+	http->body_mark = http->body_length;
+}
+
 size_t http_body_begin(struct connection *connection, size_t length)
 {
 	struct muster_http *http = connection->request;
@@ -47,6 +54,7 @@ size_t http_body_begin(struct connection *connection, size_t length)
 				       "the body is too large");
 		return length;
 	}
+	begin_waiting(http);
 	if (http->is_streamed) {
 		http->owes_continue = expects_continue;
 		http->is_body_open = true;
@@ -114,6 +122,16 @@ static int chunked_piece(struct connection *connection, const char *bytes,
 	return 0;
 }
 
+/* HTTP/2 has taken it out of its frames; the end is told apart. */
+static int framed_piece(const struct connection *connection, const char *bytes,
+			size_t length, struct piece *piece)
+{
+	const struct muster_http *http = connection->request;
+
+	*piece = (struct piece){ bytes, length, length, false };
+	return length > limit_of(connection) - http->body_length ? 413 : 0;
+}
+
 /* False: it was refused, or answered. */
 static bool take_piece(struct connection *connection, const struct piece *piece)
 {
@@ -147,7 +165,7 @@ void http_body_end_stream(struct muster_http *http)
 	on_body(http, NULL, 0, 0, http->flow->body_arg);
 }
 
-static void end_body(struct connection *connection)
+void http_body_finish(struct connection *connection)
 {
 	struct muster_http *http = connection->request;
 	const char *reason;
@@ -179,7 +197,11 @@ size_t http_body_read(struct connection *connection, const char *bytes,
 	struct muster_http *http = connection->request;
 	struct piece piece = { 0 };
 
-	if (http->head.is_chunked) {
+	if (connection->carrier != NULL) {
+		if (framed_piece(connection, bytes, length, &piece) != 0)
+			return refuse(connection, 413, "the body is too large",
+				      length);
+	} else if (http->head.is_chunked) {
 		int status = chunked_piece(connection, bytes, length, &piece);
 
 		if (status != 0)
@@ -192,7 +214,7 @@ size_t http_body_read(struct connection *connection, const char *bytes,
 	if (piece.length > 0 && !take_piece(connection, &piece))
 		return length;
 	if (piece.is_last)
-		end_body(connection);
+		http_body_finish(connection);
 	return piece.used;
 }
 
@@ -218,6 +240,7 @@ static void go_on(struct muster_http *http)
 	struct loop *loop = connection->server->loop;
 
 	connection->since_ms = loop_now_ms(loop);
+	begin_waiting(http);
 	if (!connection->is_processing)
 		loop_defer(loop, &connection->task);
 }

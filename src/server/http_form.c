@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api/upload.h"
 #include "base/mem.h"
 #include "base/must.h"
 #include "server/http_internal.h"
@@ -23,7 +23,9 @@ struct part {
 	char *type;
 	struct buffer bytes; /* with a NUL, which does not count */
 	int descriptor;      /* -1: it is in `bytes` */
+	bool is_passed_over; /* or nowhere */
 	uint64_t length;
+	uint64_t length_max;
 };
 
 struct http_parts {
@@ -34,7 +36,8 @@ struct http_parts {
 	struct muster_http_form_options limits;
 	uint64_t memory; /* of names and fields */
 	char *directory; /* NULL: files stay in memory */
-	int error;       /* of a form that was read whole */
+	struct http_form_filter filter;
+	int error; /* of a form that was read whole */
 };
 
 /* ---- Parts ---- */
@@ -122,6 +125,26 @@ static bool keeps_in_memory(struct http_parts *parts, uint64_t length)
 	return parts->memory <= parts->limits.memory_bytes;
 }
 
+/* Is that file wanted? Then one of the same name, which came before, is not. */
+static bool pick(struct http_parts *parts, struct part *part)
+{
+	const struct http_form_filter *filter = &parts->filter;
+
+	part->length_max = filter->bytes_of(part->name, filter->arg);
+	part->is_passed_over = part->length_max == 0;
+	for (size_t i = 0; !part->is_passed_over && i + 1 < parts->count; i++) {
+		struct part *other = &parts->list[i];
+
+		if (other->descriptor < 0 ||
+		    strcmp(other->name, part->name) != 0)
+			continue;
+		close(other->descriptor);
+		other->descriptor = -1;
+		other->is_passed_over = true;
+	}
+	return !part->is_passed_over;
+}
+
 static int begin_part(struct http_parts *parts, const char **reason)
 {
 	const struct multipart_part *told = &parts->reader.part;
@@ -131,6 +154,7 @@ static int begin_part(struct http_parts *parts, const char **reason)
 		return refuse(reason, 413, "too many parts");
 	struct part *part = add_part(parts);
 
+	part->length_max = parts->limits.file_bytes;
 	part->name = mem_text(told->name);
 	if (told->filename != NULL) {
 		part->filename = mem_text(told->filename);
@@ -144,10 +168,14 @@ static int begin_part(struct http_parts *parts, const char **reason)
 		return refuse(reason, 413, "the fields are too large");
 	if (part->filename == NULL || parts->directory == NULL)
 		return 0;
+	if (parts->filter.bytes_of != NULL && !pick(parts, part))
+		return 0;
 	part->descriptor = open_temporary(parts->directory);
-	if (part->descriptor < 0)
-		return refuse(reason, 507, "the file cannot be stored");
-	return 0;
+	if (part->descriptor >= 0)
+		return 0;
+	if (errno == EMFILE || errno == ENFILE)
+		return refuse(reason, 503, "too many files are being sent");
+	return refuse(reason, 507, "the file cannot be stored");
 }
 
 static bool write_all(int descriptor, const char *bytes, size_t length)
@@ -171,7 +199,9 @@ static int add_data(struct http_parts *parts, const char **reason)
 	size_t length = parts->reader.data_length;
 
 	part->length += length;
-	if (part->filename != NULL && part->length > parts->limits.file_bytes)
+	if (part->is_passed_over)
+		return 0;
+	if (part->filename != NULL && part->length > part->length_max)
 		return refuse(reason, 413, "the file is too large");
 	if (part->descriptor >= 0) {
 		if (!write_all(part->descriptor, parts->reader.data, length))
@@ -238,8 +268,9 @@ int http_parts_end(struct http_parts *parts, const char **reason)
 	return refuse(reason, 400, "the form is not complete");
 }
 
-int muster_http_stream_form(struct muster_http *http,
-			    const struct muster_http_form_options *options)
+int http_form_stream(struct muster_http *http,
+		     const struct muster_http_form_options *options,
+		     const struct http_form_filter *filter)
 {
 	static const struct muster_http_form_options defaults;
 	const char *type = muster_http_header(http, "Content-Type");
@@ -258,9 +289,17 @@ int muster_http_stream_form(struct muster_http *http,
 	directory = options->directory != NULL ? options->directory
 					       : getenv("TMPDIR");
 	parts->directory = mem_text(directory != NULL ? directory : "/tmp");
+	if (filter != NULL)
+		parts->filter = *filter;
 	http_parts_free(http_request_flow(http)->parts);
 	http->flow->parts = parts;
 	return 0;
+}
+
+int muster_http_stream_form(struct muster_http *http,
+			    const struct muster_http_form_options *options)
+{
+	return http_form_stream(http, options, NULL);
 }
 
 /* ---- A form that is there ---- */
@@ -371,8 +410,9 @@ bool muster_http_part(struct muster_http *http, size_t index,
 		.name = part->name,
 		.filename = part->filename,
 		.type = part->type,
-		.bytes = part->descriptor < 0 ? buffer_bytes(&part->bytes)
-					      : NULL,
+		.bytes = part->descriptor < 0 && !part->is_passed_over
+				 ? buffer_bytes(&part->bytes)
+				 : NULL,
 		.descriptor = part->descriptor,
 		.length = part->length,
 	};
@@ -381,32 +421,14 @@ bool muster_http_part(struct muster_http *http, size_t index,
 
 /* ---- Keeping what came ---- */
 
-static int copy_file(int from, int to, uint64_t length)
-{
-	off_t offset = 0;
-
-	while ((uint64_t)offset < length) {
-		ssize_t sent = sendfile(to, from, &offset,
-					(size_t)(length - (uint64_t)offset));
-
-		if (sent < 0 && errno != EINTR)
-			return -errno;
-		if (sent == 0)
-			return -EIO;
-	}
-	return 0;
-}
-
-static int copy_part(const struct muster_http_part *part, const char *path)
+static int write_part(const struct muster_http_part *part, const char *path)
 {
 	int to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	int error = 0;
 
 	if (to < 0)
 		return -errno;
-	if (part->descriptor >= 0)
-		error = copy_file(part->descriptor, to, part->length);
-	else if (!write_all(to, part->bytes, (size_t)part->length))
+	if (!write_all(to, part->bytes, (size_t)part->length))
 		error = -errno;
 	if (close(to) < 0 && error == 0)
 		error = -errno;
@@ -419,18 +441,10 @@ int muster_http_save_part(struct muster_http *http, size_t index,
 			  const char *path)
 {
 	struct muster_http_part part;
-	char own[32];
 
 	if (!muster_http_part(http, index, &part))
 		return -ENOENT;
-	if (part.descriptor >= 0) {
-		DISCARD(snprintf(own, sizeof(own), "/proc/self/fd/%d",
-				 part.descriptor));
-		if (linkat(AT_FDCWD, own, AT_FDCWD, path, AT_SYMLINK_FOLLOW) ==
-		    0)
-			return 0;
-		if (errno == EEXIST)
-			return -EEXIST;
-	}
-	return copy_part(&part, path);
+	if (part.descriptor >= 0)
+		return upload_keep(part.descriptor, part.length, path);
+	return write_part(&part, path);
 }

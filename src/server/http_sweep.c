@@ -1,6 +1,7 @@
 /* The time-outs of connections: see http_internal.h. */
 #include <errno.h>
 
+#include "server/http2.h"
 #include "server/http_internal.h"
 
 #define LINGER_MS    2000
@@ -62,7 +63,25 @@ static void time_out(struct connection *connection)
 	}
 }
 
-static uint64_t deadline_ms(const struct connection *connection)
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Of a body that is waited for: until its next byte, and until there would
+ * have to be more than there are of it. */
+static uint64_t body_deadline_ms(const struct connection *connection)
+{
+	const struct muster_http_limits *limits = &connection->server->limits;
+	const struct muster_http *http = connection->request;
+	uint64_t bytes = http->body_length - http->body_mark;
+
+	return smaller(connection->since_ms + limits->body_ms,
+		       http->body_since_ms + limits->body_ms +
+			       bytes * 1000 / limits->body_rate);
+}
+
+uint64_t http_connection_deadline_ms(const struct connection *connection)
 {
 	const struct http_server *server = connection->server;
 	const struct muster_http_limits *limits = &server->limits;
@@ -80,7 +99,7 @@ static uint64_t deadline_ms(const struct connection *connection)
 	case PHASE_HEAD:
 		return since_ms + limits->head_ms;
 	case PHASE_BODY:
-		return since_ms + limits->body_ms;
+		return body_deadline_ms(connection);
 	case PHASE_BLOCKED:
 	case PHASE_CLOSING:
 		return since_ms + limits->idle_ms;
@@ -88,8 +107,8 @@ static uint64_t deadline_ms(const struct connection *connection)
 		return since_ms + LINGER_MS;
 	case PHASE_HANDLED:
 		if (http_body_flows(connection->request))
-			return since_ms + limits->body_ms;
-		if (stream_queued_bytes(connection->stream) > 0)
+			return body_deadline_ms(connection);
+		if (http_connection_queued(connection) > 0)
 			return since_ms + limits->idle_ms;
 		break;
 	case PHASE_TAKEN:
@@ -126,7 +145,7 @@ void http_sweep(void *owner)
 		    connection->phase == PHASE_BLOCKED ||
 		    connection->phase == PHASE_CLOSING)
 			notice_progress(connection, now_ms);
-		if (now_ms >= deadline_ms(connection)) {
+		if (now_ms >= http_connection_deadline_ms(connection)) {
 			list_remove(each);
 			list_add_last(&expired, each);
 		}
@@ -136,11 +155,7 @@ void http_sweep(void *owner)
 		list_add_last(&server->connections, link);
 		time_out(LIST_ENTRY(link, struct connection, link));
 	}
-}
-
-static uint64_t smaller(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
+	http2_sweep(server);
 }
 
 void http_sweep_start(struct http_server *server)

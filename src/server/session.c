@@ -69,10 +69,15 @@ static void session_free(struct session *session)
 		free_all(sessions);
 }
 
-/* To be called last. */
-static void settle(struct session *session)
+bool session_is_busy(const struct session *session)
 {
-	if (!list_is_empty(&session->requests) || session->is_abandoning)
+	return !list_is_empty(&session->requests) ||
+	       !list_is_empty(&session->reads);
+}
+
+void session_settle(struct session *session)
+{
+	if (session_is_busy(session) || session->is_abandoning)
 		return;
 	if (session->connection == NULL)
 		session_free(session);
@@ -98,7 +103,7 @@ void session_request_done(struct session_request *request)
 		list_add_last(&sessions->spares, &request->link);
 		sessions->spare_count++;
 	}
-	settle(session);
+	session_settle(session);
 }
 
 static void on_answer(struct api_request *api_request, int status,
@@ -347,6 +352,7 @@ struct session *session_open(struct sessions *sessions,
 	if (client->fingerprint != NULL)
 		session->fingerprint = mem_text(client->fingerprint);
 	list_init(&session->requests);
+	list_init(&session->reads);
 	session->client = (struct client){
 		.transport = kind->transport,
 		.id = muster_connection_hold(sessions->api->muster),
@@ -366,6 +372,7 @@ void session_leave(struct session *session)
 	size_t count = 0;
 
 	session->connection = NULL;
+	session_files_abandon(session);
 	/* One that is abandoned may be done, and gone, at once; the session
 	 * not before this is through. */
 	session->is_abandoning = true;
@@ -379,13 +386,13 @@ void session_leave(struct session *session)
 				     ->request);
 	}
 	session->is_abandoning = false;
-	settle(session);
+	session_settle(session);
 }
 
 void session_drain(struct session *session)
 {
 	session->is_leaving = true;
-	settle(session);
+	session_settle(session);
 }
 
 struct sessions *sessions_new(const struct sessions_settings *settings)
@@ -395,8 +402,16 @@ struct sessions *sessions_new(const struct sessions_settings *settings)
 	sessions->api = settings->api;
 	sessions->welcome = mem_text(
 		settings->welcome == NULL ? "Welcome" : settings->welcome);
+	sessions->files = settings->files;
+	sessions->file_bytes = settings->file_bytes;
+	sessions->origins = settings->origins;
 	list_init(&sessions->spares);
 	return sessions;
+}
+
+void sessions_close_files(struct sessions *sessions)
+{
+	sessions->files = NULL;
 }
 
 void sessions_free(struct sessions *sessions)

@@ -17,6 +17,8 @@ struct session_kind {
 	enum muster_transport transport;
 	/* One message: a JSON text, without anything around it. */
 	void (*send)(void *connection, const void *text, size_t length);
+	/* Bytes as they are; NULL where there are none but in messages. */
+	void (*send_bytes)(void *connection, const void *bytes, size_t length);
 	/* Closes it, after a goodbye. `is_asked`: by the client. */
 	void (*quit)(void *connection, bool is_asked);
 };
@@ -24,12 +26,21 @@ struct session_kind {
 struct sessions_settings {
 	struct api *api;
 	const char *welcome; /* a sentence */
+	struct files *files; /* NULL: none */
+	uint32_t file_bytes; /* of one; 0: 1 MiB */
+	/* Whose pages may connect, besides those of the host itself. NULL:
+	 * anybody's, as nobody's: without what their cookie says. */
+	const char *const *origins;
 };
 
 /* What the sessions of a process share. */
 struct sessions {
 	struct api *api;
 	char *welcome;
+	struct files
+		*files; /* its owner closes it: see sessions_close_files() */
+	uint32_t file_bytes;
+	const char *const *origins;
 	size_t count;
 	struct list spares; /* requests that nobody makes */
 	size_t spare_count;
@@ -50,6 +61,7 @@ struct session {
 	void *connection; /* NULL: it has left */
 	struct client client;
 	struct list requests;
+	struct list reads;    /* of files */
 	struct buffer params; /* sticky ones: a JSON object, or empty */
 	int64_t connected_at_ms;
 	uint64_t messages;
@@ -61,6 +73,8 @@ struct session {
 };
 
 struct sessions *sessions_new(const struct sessions_settings *settings);
+/* No more files: they are to be closed. */
+void sessions_close_files(struct sessions *sessions);
 /* Every connection has left. Where actions still run it goes with the last of
  * them, until when the api has to last. NULL is fine. */
 void sessions_free(struct sessions *sessions);
@@ -71,6 +85,8 @@ struct session *session_open(struct sessions *sessions,
 			     const struct session_client *client);
 /* The connection is no more. */
 void session_leave(struct session *session);
+/* Is something asked that has not been answered? */
+bool session_is_busy(const struct session *session);
 /* Says goodbye once nothing of it runs. */
 void session_drain(struct session *session);
 

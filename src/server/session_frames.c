@@ -207,17 +207,7 @@ static void on_action(const struct frame *frame)
 
 static void on_file(const struct frame *frame)
 {
-	struct json_writer writer = session_answer(frame->session);
-
-	json_write_object(&writer);
-	write_pair(&writer, "error", "that file is not found");
-	json_write_name(&writer, "content");
-	json_write_null(&writer);
-	write_pair(&writer, "mime", "text/html");
-	json_write_name(&writer, "length");
-	json_write_integer(&writer, (int64_t)strlen("that file is not found"));
-	write_pair(&writer, "context", "response");
-	end_answer(frame, &writer);
+	session_file_frame(frame->session, frame->whole, frame->message);
 }
 
 static void on_details(const struct frame *frame)

@@ -32,6 +32,16 @@ void session_write_details(struct session *session, struct json_writer *writer);
 void session_write_documentation(struct session *session,
 				 struct json_writer *writer);
 
+/* session_file.c: answers {"event":"file"} and "file NAME", soon. */
+void session_file_frame(struct session *session, struct json_value whole,
+			struct json_value message);
+void session_file_line(struct session *session, const char *name,
+		       size_t length);
+/* The session leaves: nobody waits for what is read for it. */
+void session_files_abandon(struct session *session);
+/* Says goodbye where that was to wait for something. To be called last. */
+void session_settle(struct session *session);
+
 /* By session_frames.c and session_lines.c. */
 void session_finish_frame(struct session_request *request,
 			  struct json_writer *writer);

@@ -326,10 +326,7 @@ static void on_documentation(const struct words *words)
 
 static void on_file(const struct words *words)
 {
-	struct json_writer writer = session_answer(words->session);
-
-	json_write_text(&writer, "Sorry, that file is not found :(");
-	session_send_answer(words->session);
+	session_file_line(words->session, words->rest, words->rest_length);
 }
 
 static void on_quit(const struct words *words)

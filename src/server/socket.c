@@ -78,6 +78,12 @@ bool socket_is_full(const struct socket *socket)
 	       socket->sockets->limits.high_bytes;
 }
 
+bool socket_is_sent(const struct socket *socket)
+{
+	return buffer_length(&socket->output) == 0 &&
+	       stream_queued_bytes(socket->stream) == 0;
+}
+
 bool socket_is_stuck(const struct socket *socket, uint64_t now_ms)
 {
 	return socket->is_over ||

@@ -96,6 +96,8 @@ void socket_write(struct socket *socket, const void *bytes, size_t length);
 void socket_write_shared(struct socket *socket, struct shared *shared);
 /* Are its answers not read, so that nothing more is to be asked? */
 bool socket_is_full(const struct socket *socket);
+/* Has all that was written left? */
+bool socket_is_sent(const struct socket *socket);
 /* Past most_bytes, or without progress for stall_ms. */
 bool socket_is_stuck(const struct socket *socket, uint64_t now_ms);
 

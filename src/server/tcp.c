@@ -25,6 +25,7 @@ struct tcp {
 	struct line_reader reader;
 	uint64_t ended_ms; /* when our end was sent */
 	bool is_ending;    /* nothing more is read of it */
+	bool has_ended;    /* the client has sent its end */
 };
 
 struct tcp_server {
@@ -53,6 +54,13 @@ static void send_line(void *connection, const void *text, size_t length)
 	socket_write(&tcp->socket, "\r\n", 2);
 }
 
+static void send_bytes(void *connection, const void *bytes, size_t length)
+{
+	struct tcp *tcp = connection;
+
+	socket_write(&tcp->socket, bytes, length);
+}
+
 static void end(struct tcp *tcp)
 {
 	if (tcp->is_ending)
@@ -74,7 +82,10 @@ static void quit(void *connection, bool is_asked)
 	end(tcp);
 }
 
-static const struct session_kind kind = { MUSTER_TCP, send_line, quit };
+static const struct session_kind kind = { .transport = MUSTER_TCP,
+					  .send = send_line,
+					  .send_bytes = send_bytes,
+					  .quit = quit };
 
 /* ---- What the socket tells ---- */
 
@@ -117,17 +128,26 @@ static void on_settle(struct socket *socket)
 	(void)socket;
 }
 
-/* A client that has sent its end may still wait for answers. */
+/* A client that has sent its end may still wait for answers, or read them. */
 static void on_end(struct socket *socket, int error)
 {
 	struct tcp *tcp = tcp_of(socket);
 
-	if (error < 0 || tcp->is_ending ||
-	    list_is_empty(&tcp->session->requests)) {
+	if (error < 0) {
 		tcp_free(tcp);
 		return;
 	}
+	tcp->has_ended = true;
 	session_drain(tcp->session);
+	if (tcp->is_ending && socket_is_sent(socket))
+		tcp_free(tcp);
+}
+
+static bool is_over(const struct tcp *tcp, uint64_t now_ms)
+{
+	return tcp->is_ending && socket_is_sent(&tcp->socket) &&
+	       (tcp->has_ended ||
+		now_ms - tcp->ended_ms > tcp->server->limits.close_ms);
 }
 
 static void on_tick(struct socket *socket, uint64_t now_ms)
@@ -136,13 +156,11 @@ static void on_tick(struct socket *socket, uint64_t now_ms)
 	struct tcp_server *server = tcp->server;
 	uint32_t idle_ms = server->limits.idle_ms;
 
-	if (socket_is_stuck(socket, now_ms) ||
-	    (tcp->is_ending &&
-	     now_ms - tcp->ended_ms > server->limits.close_ms))
+	if (socket_is_stuck(socket, now_ms) || is_over(tcp, now_ms))
 		tcp_free(tcp);
 	else if ((idle_ms > 0 && !socket->is_held &&
 		  now_ms - socket->heard_ms > idle_ms &&
-		  list_is_empty(&tcp->session->requests)) ||
+		  !session_is_busy(tcp->session)) ||
 		 (server->is_draining && now_ms >= server->drain_until_ms))
 		quit(tcp, false);
 }

@@ -57,10 +57,15 @@ struct web *web_new(const struct web_settings *settings,
 
 	web->settings = *settings;
 	web->router = router;
+	list_init(&web->endless);
+	if (settings->client_rate > 0)
+		web->limiter = limiter_new(settings->client_rate,
+					   settings->client_burst);
 	if (web->settings.cookie == NULL)
 		web->settings.cookie = "sessionID";
 	if (web->settings.version == NULL)
 		web->settings.version = "";
+	web->has_body_rules = web_body_has_rules(settings->api->actions);
 	write_server_information(web);
 	return web;
 }
@@ -83,6 +88,7 @@ void web_free(struct web *web)
 		free_request(request);
 	}
 	router_free(web->router);
+	limiter_free(web->limiter);
 	buffer_fini(&web->server_information);
 	explicit_bzero(web->random, sizeof(web->random));
 	free(web);
@@ -135,7 +141,10 @@ static void on_answer(struct api_request *api, int status,
 	struct web_request *request = (struct web_request *)(void *)api;
 
 	request->is_answered = true;
-	web_reply(request, status, writer);
+	if (api->is_streamed)
+		web_end_stream(request, status >= 400);
+	else
+		web_reply(request, status, writer);
 	/* Whoever has called api_run() looks at it again. */
 	if (!request->is_running)
 		give_back(request);
@@ -156,6 +165,8 @@ static struct web_request *begin(struct web *web, struct muster_http *http)
 	request->api.on_answer = on_answer;
 	request->api.output = &request->output;
 	request->api.routine = NULL;
+	request->api.stream = &web_stream;
+	request->api.is_streamed = false;
 	request->api.chosen = NULL;
 	request->api.began_us = web_now_us();
 	memset(request->words, 0, sizeof(request->words));
@@ -370,9 +381,19 @@ static void run(struct web_request *request)
 		muster_http_on_gone(request->http, on_gone, request);
 }
 
+static int check_body(struct web_request *request, const char **why)
+{
+	const struct action *action = actions_find(
+		request->web->settings.api->actions, request->api.action,
+		request->api.action_length, request->api.version);
+
+	return action == NULL ? 0 : web_body_check(request, action, why);
+}
+
 static void choose(struct web_request *request)
 {
 	const struct param *name = &request->words[WEB_ACTION];
+	const char *why;
 
 	if (request->api.action_length == 0 && name->text != NULL) {
 		request->api.action = name->text;
@@ -380,8 +401,15 @@ static void choose(struct web_request *request)
 	}
 	request->words[WEB_ACTION].text = request->api.action;
 	request->words[WEB_ACTION].length = request->api.action_length;
-	if (!read_version(request))
+	if (!read_version(request)) {
 		refuse(request, 404, "unknown action or invalid apiVersion");
+		return;
+	}
+	int status =
+		request->web->has_body_rules ? check_body(request, &why) : 0;
+
+	if (status != 0)
+		refuse(request, status, why);
 	else
 		run(request);
 }
@@ -396,9 +424,29 @@ static void begin_callback(struct web_request *request)
 	buffer_append(&request->output, "(", 1);
 }
 
+/* True: it has asked too often, and is told so. */
+static bool is_limited(struct web_request *request)
+{
+	struct limiter *limiter = request->web->limiter;
+	uint32_t wait_ms =
+		limiter == NULL ? 0
+				: limiter_take(limiter, request->client.address,
+					       request->api.began_us / 1000);
+
+	if (wait_ms == 0)
+		return false;
+	buffer_append_format(&request->http->fields, "Retry-After: %u\r\n",
+			     (wait_ms + 999) / 1000);
+	refuse(request, 429, "you have asked too often, try again later");
+	return true;
+}
+
 static void serve_action(struct web_request *request)
 {
 	const char *why;
+
+	if (is_limited(request))
+		return;
 	int status = web_params_read(request, &why);
 
 	if (status != 0) {
@@ -407,6 +455,41 @@ static void serve_action(struct web_request *request)
 	}
 	begin_callback(request);
 	choose(request);
+}
+
+/* ---- before the body ---- */
+
+const struct action *web_find_early(struct web *web, struct muster_http *http)
+{
+	struct web_request request = { .web = web, .http = http };
+	struct target target = target_of(http);
+	const char *name = muster_http_parameter(http, "action");
+	const char *version = muster_http_parameter(http, "apiVersion");
+	const struct action *action = NULL;
+
+	request.api.action = "";
+	request.api.params = params_in(&request.api.arena);
+	if (version != NULL && version[0] != '\0')
+		request.words[WEB_API_VERSION] =
+			(struct param){ .text = version,
+					.length = strlen(version) };
+	if (find(&request, &target) == FOUND_ACTION && read_version(&request)) {
+		if (request.api.action_length == 0 && name != NULL) {
+			request.api.action = name;
+			request.api.action_length = strlen(name);
+		}
+		action = actions_find(
+			web->settings.api->actions, request.api.action,
+			request.api.action_length, request.api.version);
+	}
+	arena_fini(&request.api.arena);
+	return action;
+}
+
+void web_refuse_now(struct web *web, struct muster_http *http, int status,
+		    const char *why)
+{
+	refuse(begin(web, http), status, why);
 }
 
 /* ---- a request ---- */

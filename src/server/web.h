@@ -16,6 +16,7 @@
 #include "api/api.h"
 #include "api/router.h"
 #include "server/files.h"
+#include "server/http.h"
 
 struct web;
 
@@ -26,7 +27,10 @@ struct web_settings {
 	const char *cookie;         /* NULL: "sessionID" */
 	const char *const *origins; /* who may read answers; NULL: anybody */
 	const struct muster_route *routes;
-	struct files *files; /* NULL: none are served */
+	struct files *files;  /* NULL: none are served */
+	uint64_t body_bytes;  /* the server's limit; 0: an action's alone */
+	uint32_t client_rate; /* actions a second; 0: any number */
+	uint32_t client_burst;
 	bool no_server_information;
 	bool no_requester_information;
 	/* /ws, and /primus, for whoever speaks WebSocket: `http` is its own.
@@ -46,6 +50,14 @@ void web_free(struct web *web);
 
 /* A muster_http_fn whose `arg` is the web. */
 void web_handle(struct muster_http *http, void *arg);
+
+/* Before the body of a request: a muster_http_fn and an http_wants_head_fn. */
+void web_on_head(struct muster_http *http, void *arg);
+bool web_wants_head(const struct muster_http *http, void *arg);
+
+/* The worker is leaving: streams of events end, as nothing else would end them.
+ * `owner` is the web. */
+void web_drain(void *owner);
 
 /* From now on requests are answered with 503: the node is going. */
 void web_close(struct web *web);

@@ -1,6 +1,7 @@
 /* What the files of web share: a request on its way. */
 #pragma once
 #include "server/http_internal.h"
+#include "server/limiter.h"
 #include "server/web.h"
 
 #define WEB_FINGERPRINT_MAX 128
@@ -23,6 +24,8 @@ struct web_request {
 	struct web *web;
 	struct muster_http *http;
 	struct web_request *next;      /* of those to use again */
+	struct list endless;           /* while it streams events */
+	int status;                    /* of an answer in pieces */
 	struct param words[WEB_WORDS]; /* text NULL: was not sent */
 	struct buffer output;
 	bool is_new;     /* it brought no session */
@@ -40,6 +43,7 @@ struct web_request {
 struct web {
 	struct web_settings settings;
 	struct router *router;
+	struct limiter *limiter;          /* NULL: none */
 	struct buffer server_information; /* up to its durations */
 	struct web_request *spare;
 	uint32_t spares;
@@ -50,9 +54,17 @@ struct web {
 	uint8_t random[4096];
 	size_t random_left;
 	bool is_closed;
+	bool is_draining;
+	struct list endless; /* requests whose answers have no end */
+	bool has_body_rules; /* an action takes not every body */
 };
 
 /* web.c */
+
+/* By path, route and query alone, as the body has not come; NULL. */
+const struct action *web_find_early(struct web *web, struct muster_http *http);
+void web_refuse_now(struct web *web, struct muster_http *http, int status,
+		    const char *why);
 
 uint64_t web_now_us(void);
 uint64_t web_took_us(const struct web_request *request); /* until now */
@@ -60,6 +72,18 @@ uint64_t web_took_us(const struct web_request *request); /* until now */
 /* web_params.c: 0, or the status to refuse it with, and why. */
 
 int web_params_read(struct web_request *request, const char **why);
+
+/* web_body.c: likewise. */
+
+/* An enum muster_body; 0: none that is known, and why. */
+unsigned web_body_kind(const struct muster_http *http, const char **why);
+/* Does the method have one that means something? */
+bool web_body_is_read(const struct muster_http *http);
+bool web_body_has_rules(const struct actions *actions);
+/* A body that has come, for an action that is known by now. */
+int web_body_check(const struct web_request *request,
+		   const struct action *action, const char **why);
+int web_body_read_form(struct web_request *request, const char **why);
 
 /* web_session.c */
 
@@ -79,6 +103,15 @@ void web_reply_text(struct web_request *request, int status, const char *type,
 		    const void *body, size_t length);
 void web_write_information(struct web_request *request,
 			   struct json_writer *writer, uint64_t took_us);
+
+/* Of every answer of an action: the session, who may read it. */
+void web_put_headers(struct web_request *request);
+
+/* web_stream.c */
+
+extern const struct api_stream web_stream;
+/* The action has ended, and its answer in pieces with it. */
+void web_end_stream(struct web_request *request, bool has_failed);
 
 /* web_metrics.c */
 

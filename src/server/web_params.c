@@ -1,13 +1,11 @@
 /* What a request asks with: see web_internal.h. */
 #include <errno.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/json.h"
 #include "base/must.h"
 #include "base/utf8.h"
 #include "server/web_internal.h"
-#include "wire/field.h"
 #include "wire/jsonp.h"
 #include "wire/urlencoded.h"
 
@@ -123,60 +121,7 @@ static int read_json(struct web_request *request, const char *text,
 	return refuse(why, 400, "the body is no JSON object or array");
 }
 
-/* ---- forms ---- */
-
-static int read_part(struct web_request *request,
-		     const struct muster_http_part *part, const char **why)
-{
-	struct param param = { .name = part->name,
-			       .name_length = strlen(part->name),
-			       .text = part->bytes,
-			       .length = (size_t)part->length };
-
-	if (part->filename != NULL)
-		return refuse(why, 415, "files are not taken here");
-	if (!utf8_is_valid(param.name, param.name_length) ||
-	    !utf8_is_valid(param.text, param.length))
-		return refuse(why, 400, "a parameter is not valid UTF-8");
-	return set(request, &param, why);
-}
-
-static int read_multipart(struct web_request *request, const char **why)
-{
-	struct muster_http_part part;
-	int error = muster_http_read_form(request->http);
-
-	if (error == -EMSGSIZE)
-		return refuse(why, 413, "the form has too many parts");
-	if (error < 0)
-		return refuse(why, 400, "the form is malformed");
-	for (size_t i = 0; muster_http_part(request->http, i, &part); i++) {
-		int status = read_part(request, &part, why);
-
-		if (status != 0)
-			return status;
-	}
-	return 0;
-}
-
 /* ---- the body ---- */
-
-static bool is_json(struct field_text type)
-{
-	return field_is(type, "application/json") ||
-	       (type.length > 5 &&
-		field_is((struct field_text){ type.bytes + type.length - 5, 5 },
-			 "+json"));
-}
-
-static bool has_no_body(const struct muster_http *http)
-{
-	const struct http1_span method = http->head.method;
-	const char *text = http->text + method.start;
-
-	return (method.length == 3 && memcmp(text, "GET", 3) == 0) ||
-	       http->is_head;
-}
 
 static int read_body(struct web_request *request, const char **why)
 {
@@ -184,26 +129,18 @@ static int read_body(struct web_request *request, const char **why)
 	size_t length;
 	const char *body = muster_http_body(http, &length);
 
-	if (length == 0)
+	if (http->body_length == 0)
 		return 0;
-	const char *coding = muster_http_header(http, "Content-Encoding");
-	const char *value = muster_http_header(http, "Content-Type");
-
-	if (coding != NULL && strcasecmp(coding, "identity") != 0)
-		return refuse(why, 415,
-			      "the body's encoding is not understood");
-	if (value == NULL)
-		return refuse(why, 415, "the body has no Content-Type");
-	struct field_text rest = { value, strlen(value) };
-	struct field_text type = field_take_word(&rest);
-
-	if (is_json(type))
+	switch (web_body_kind(http, why)) {
+	case MUSTER_BODY_JSON:
 		return read_json(request, body, length, why);
-	if (field_is(type, "application/x-www-form-urlencoded"))
+	case MUSTER_BODY_URLENCODED:
 		return read_urlencoded(request, body, length, why);
-	if (field_is(type, "multipart/form-data"))
-		return read_multipart(request, why);
-	return refuse(why, 415, "the body's Content-Type is not understood");
+	case MUSTER_BODY_MULTIPART:
+		return web_body_read_form(request, why);
+	default:
+		return 415;
+	}
 }
 
 /* ---- ours ---- */
@@ -255,7 +192,7 @@ int web_params_read(struct web_request *request, const char **why)
 		read_urlencoded(request, http->text + http->head.query.start,
 				http->head.query.length, why);
 
-	if (status == 0 && !has_no_body(http))
+	if (status == 0 && web_body_is_read(http))
 		status = read_body(request, why);
 	int of_words = take_words(request, why);
 

@@ -217,6 +217,12 @@ static void put_allowed(struct web_request *request, struct buffer *fields)
 	PUT(fields, ", OPTIONS\r\n");
 }
 
+void web_put_headers(struct web_request *request)
+{
+	put_session(request, &request->http->fields);
+	put_origin(request, &request->http->fields);
+}
+
 /* ---- replies ---- */
 
 static bool has_content(int status)
@@ -239,8 +245,7 @@ void web_reply(struct web_request *request, int status,
 		PUT(body, ");");
 		PUT(fields, "X-Content-Type-Options: nosniff\r\n");
 	}
-	put_session(request, fields);
-	put_origin(request, fields);
+	web_put_headers(request);
 	if (status == 405)
 		put_allowed(request, fields);
 	web_count(request->web, status, took_us);

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "base/must.h"
+#include "server/origin.h"
 #include "wire/cookie.h"
 
 #define FINGERPRINT_MAX 128
@@ -74,7 +75,9 @@ static void quit(void *connection, bool is_asked)
 	websocket_close(talk->websocket, WEBSOCKET_NO_CODE, NULL);
 }
 
-static const struct session_kind kind = { MUSTER_WEBSOCKET, send_text, quit };
+static const struct session_kind kind = { .transport = MUSTER_WEBSOCKET,
+					  .send = send_text,
+					  .quit = quit };
 
 /* ---- What the connection tells ---- */
 
@@ -197,7 +200,10 @@ static void take_fingerprint(struct talk *talk, const char *text, size_t length)
 	talk->fingerprint[length] = '\0';
 }
 
-static void read_fingerprint(struct talk *talk, struct muster_http *http)
+/* The cookie is sent whichever page it is that connects: only pages that may be
+ * this client are believed to be. */
+static void read_fingerprint(struct talk *talk, struct muster_http *http,
+			     bool believes_cookie)
 {
 	const char *asked = muster_http_parameter(http, "sessionID");
 	const char *cookie = muster_http_header(http, "Cookie");
@@ -207,7 +213,7 @@ static void read_fingerprint(struct talk *talk, struct muster_http *http)
 		take_fingerprint(talk, asked, strlen(asked));
 		return;
 	}
-	if (cookie == NULL)
+	if (cookie == NULL || !believes_cookie)
 		return;
 	struct field_text rest = { cookie, strlen(cookie) };
 
@@ -223,13 +229,21 @@ void websocket_sessions_upgrade(struct sessions *sessions,
 				struct websocket_server *server,
 				struct muster_http *http, bool is_primus)
 {
+	static const char text[] =
+		"pages of that origin may not connect to this server\n";
+	enum origin origin = origin_of(http, sessions->origins);
+
+	if (origin == ORIGIN_OTHER && sessions->origins != NULL) {
+		muster_http_reply(http, 403, "text/plain", text, strlen(text));
+		return;
+	}
 	struct talk *talk = mem_zalloc(sizeof(*talk));
 
 	talk->sessions = sessions;
 	talk->is_primus = is_primus;
 	snprintf(talk->address, sizeof(talk->address), "%s",
 		 muster_http_client(http));
-	read_fingerprint(talk, http);
+	read_fingerprint(talk, http, origin != ORIGIN_OTHER);
 	websocket_upgrade(server, http,
 			  is_primus ? &primus_events : &plain_events, talk);
 }

@@ -58,7 +58,13 @@ enum lmdb_lane_number { LANE_TASKS, LANE_SHARED, LANES };
 	TABLE(STAT, SHARED)      /* name -> value(8) */                        \
 	TABLE(SEQUENCE, SHARED)  /* source -> last flush(8) */                 \
 	TABLE(LOG, SHARED)       /* hash -> what is known of a log */          \
-	TABLE(ENTRY, SHARED)     /* hash number(8) -> at(8) message */
+	TABLE(ENTRY, SHARED)     /* hash number(8) -> at(8) message */         \
+	TABLE(ROOM, SHARED)      /* name -> number, destroyed at */            \
+	TABLE(MEMBER, SHARED)    /* room kind id -> owner, record */           \
+	TABLE(MEMBER_OF, SHARED) /* owner room id -> */                        \
+	TABLE(WEB, SHARED)       /* client -> until, first and next item */    \
+	TABLE(WEB_AT, SHARED)    /* until(8) client -> */                      \
+	TABLE(WEB_ITEM, SHARED)  /* client number(8) -> message */
 
 enum lmdb_table {
 #define TABLE_NUMBER(NAME, LANE) TABLE_##NAME,
@@ -296,7 +302,7 @@ int lmdb_open_failed(const char *path, int error, struct problem *problem);
 
 struct lmdb_key {
 	size_t length;
-	uint8_t bytes[160];
+	uint8_t bytes[400]; /* two names, and an owner of one */
 };
 
 void lmdb_key_start(struct lmdb_key *key);
@@ -374,6 +380,19 @@ void lmdb_cron_fire(struct lmdb_batch *batch, struct store_call *call);
 void lmdb_tasks_take_back(struct lmdb_batch *batch);
 /* Is there anything to claim in one of these queues? */
 bool lmdb_tasks_wait_for(struct lmdb_batch *batch, uint64_t queues);
+
+/* ---- rooms ---- */
+
+void lmdb_room_create(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_room_destroy(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_room_list(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_room_join(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_room_leave(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_room_members(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_room_say(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_room_reap(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_web_push(struct lmdb_batch *batch, struct store_call *call);
+void lmdb_web_visit(struct lmdb_batch *batch, struct store_call *call);
 
 /* ---- cache ---- */
 

@@ -263,6 +263,8 @@ static void submit(struct store *store, struct store_call *call)
 		redis_wait_start(redis, call);
 	else if (call->operation >= STORE_CACHE_SAVE_CALL)
 		redis_submit_cache(redis, call);
+	else if (call->operation >= STORE_ROOM_CREATE_CALL)
+		redis_submit_rooms(redis, call);
 	else if (call->operation >= STORE_PEER_PING_CALL)
 		redis_submit_peers(redis, call);
 	else if (call->operation >= STORE_SHOW_CALL)

@@ -43,6 +43,16 @@
 	SCRIPT(name_take)                                                      \
 	SCRIPT(name_free)                                                      \
 	SCRIPT(stats_flush)                                                    \
+	SCRIPT(room_create)                                                    \
+	SCRIPT(room_destroy)                                                   \
+	SCRIPT(room_list)                                                      \
+	SCRIPT(room_join)                                                      \
+	SCRIPT(room_leave)                                                     \
+	SCRIPT(room_members)                                                   \
+	SCRIPT(room_say)                                                       \
+	SCRIPT(room_reap)                                                      \
+	SCRIPT(web_push)                                                       \
+	SCRIPT(web_visit)                                                      \
 	SCRIPT(cache_save)                                                     \
 	SCRIPT(cache_slide)                                                    \
 	SCRIPT(cache_touch)                                                    \
@@ -325,6 +335,7 @@ void redis_finish(struct redis_command *command);
 void redis_submit_tasks(struct redis *redis, struct store_call *call);
 void redis_submit_show(struct redis *redis, struct store_call *call);
 void redis_submit_peers(struct redis *redis, struct store_call *call);
+void redis_submit_rooms(struct redis *redis, struct store_call *call);
 void redis_submit_cache(struct redis *redis, struct store_call *call);
 void redis_adopt_queue(struct redis *redis, struct store_call *call);
 void redis_audit(struct redis *redis, struct store_call *call);

@@ -1,7 +1,7 @@
 /*
  * store - what the processes of a cluster share: tasks, cache, locks, peers,
- * names, statistics. Two back ends, LMDB for one host and Redis (or Valkey)
- * for many, behind one set of operations; the URL picks.
+ * names, statistics, rooms. Two back ends, LMDB for one host and Redis (or
+ * Valkey) for many, behind one set of operations; the URL picks.
  *
  * Each operation is one atomic step, and answers exactly once, from the loop,
  * after the step is committed or has failed, and within its deadline. Past the
@@ -118,6 +118,16 @@ void store_forget(struct store *store, const void *owner);
 	OP(NAME_FREE, name_free)                                               \
 	OP(STATS_FLUSH, stats_flush)                                           \
 	OP(STATS_READ, stats_read)                                             \
+	OP(ROOM_CREATE, room_create)                                           \
+	OP(ROOM_DESTROY, room_destroy)                                         \
+	OP(ROOM_LIST, room_list)                                               \
+	OP(ROOM_JOIN, room_join)                                               \
+	OP(ROOM_LEAVE, room_leave)                                             \
+	OP(ROOM_MEMBERS, room_members)                                         \
+	OP(ROOM_SAY, room_say)                                                 \
+	OP(ROOM_REAP, room_reap)                                               \
+	OP(WEB_PUSH, web_push)                                                 \
+	OP(WEB_VISIT, web_visit)                                               \
 	OP(CACHE_SAVE, cache_save)                                             \
 	OP(CACHE_LOAD, cache_load)                                             \
 	OP(CACHE_DESTROY, cache_destroy)                                       \

@@ -13,6 +13,8 @@
 enum kind {
 	NAME,          /* 1 to STORE_NAME_MAX bytes */
 	OPTIONAL_NAME, /* or empty */
+	OWNER,         /* of a room's members: a name that JSON takes as it is,
+			* with room for "web:" before one */
 	QUEUE,
 	UNIQUE,
 	ENVELOPE,
@@ -205,6 +207,48 @@ static const struct shape shapes[STORE_READY_CALL] = {
 	[STORE_STATS_READ_CALL] = { SIZE(stats_read),
 				    .fields = { FIELD(stats_read, prefix,
 						      OPTIONAL_NAME) } },
+	[STORE_ROOM_CREATE_CALL] = { SIZE(room_create),
+				     .fields = { FIELD(room_create, room,
+						       NAME) } },
+	[STORE_ROOM_DESTROY_CALL] = { SIZE(room_destroy),
+				      .fields = { FIELD(room_destroy, room,
+							NAME),
+						  FIELD(room_destroy, message,
+							VALUE) } },
+	[STORE_ROOM_LIST_CALL] = { SIZE(room_list),
+				   .fields = { FIELD(room_list, room,
+						     OPTIONAL_NAME) } },
+	[STORE_ROOM_JOIN_CALL] = { SIZE(room_join),
+				   .fields = { FIELD(room_join, room, NAME),
+					       FIELD(room_join, member, NAME),
+					       FIELD(room_join, owner, OWNER),
+					       FIELD(room_join, record,
+						     TEXT) } },
+	[STORE_ROOM_LEAVE_CALL] = { SIZE(room_leave),
+				    .fields = { FIELD(room_leave, room, NAME),
+						FIELD(room_leave, member, NAME),
+						FIELD(room_leave, owner,
+						      OWNER) } },
+	[STORE_ROOM_MEMBERS_CALL] = { SIZE(room_members),
+				      .fields = { FIELD(room_members, room,
+							NAME) } },
+	[STORE_ROOM_SAY_CALL] = { SIZE(room_say),
+				  .fields = { FIELD(room_say, room, NAME),
+					      FIELD(room_say, message, VALUE),
+					      FIELD(room_say, but,
+						    OPTIONAL_NAME),
+					      FIELD(room_say, speaker,
+						    OPTIONAL_NAME) } },
+	[STORE_ROOM_REAP_CALL] = { SIZE(room_reap),
+				   .fields = { FIELD(room_reap, owner,
+						     OWNER) } },
+	[STORE_WEB_PUSH_CALL] = { SIZE(web_push),
+				  .fields = { FIELD(web_push, client, NAME),
+					      FIELD(web_push, message,
+						    VALUE) } },
+	[STORE_WEB_VISIT_CALL] = { SIZE(web_visit),
+				   .fields = { FIELD(web_visit, client,
+						     NAME) } },
 	[STORE_CACHE_SAVE_CALL] = { SIZE(cache_save),
 				    .fields = { FIELD(cache_save, key, KEY),
 						FIELD(cache_save, value, VALUE),
@@ -309,6 +353,12 @@ static bool is_plain(struct store_bytes bytes)
 	return true;
 }
 
+static bool is_owner(struct store_bytes name)
+{
+	return is_plain(name) && memchr(name.data, '"', name.length) == NULL &&
+	       memchr(name.data, '\\', name.length) == NULL;
+}
+
 static bool is_queue(struct store_bytes name)
 {
 	static const char *const taken[] = { "global", "delayed", "data",
@@ -331,6 +381,8 @@ static size_t longest(const struct store *store, enum kind kind)
 	case QUEUE:
 	case ANY:
 		return STORE_NAME_MAX;
+	case OWNER:
+		return STORE_NAME_MAX + sizeof("web:") - 1;
 	case UNIQUE:
 		return STORE_UNIQUE_MAX;
 	case ENVELOPE:
@@ -361,13 +413,19 @@ static int check_field(const struct store *store, const struct field *field,
 				   "the %s has %zu bytes, but %zu are the most "
 				   "(raise the limit, or store a reference)",
 				   field->name, bytes.length, most);
-	if (bytes.length == 0 && (field->kind == NAME || field->kind == KEY))
+	if (bytes.length == 0 &&
+	    (field->kind == NAME || field->kind == OWNER || field->kind == KEY))
 		return problem_set(problem, -EINVAL, "STORE_NAME_INVALID",
 				   "the %s is empty", field->name);
 	if ((field->kind == NAME || field->kind == OPTIONAL_NAME) &&
 	    !is_plain(bytes))
 		return problem_set(problem, -EINVAL, "STORE_NAME_INVALID",
 				   "the %s has control bytes or | in it",
+				   field->name);
+	if (field->kind == OWNER && !is_owner(bytes))
+		return problem_set(problem, -EINVAL, "STORE_NAME_INVALID",
+				   "the %s has control bytes, |, \" or \\ in "
+				   "it",
 				   field->name);
 	if (field->kind == QUEUE && !is_queue(bytes))
 		return problem_set(problem, -EINVAL, "STORE_NAME_INVALID",

@@ -391,6 +391,85 @@ struct store_log_read {
 	struct store_bytes name;
 };
 
+/* ---- rooms, and messages for web clients ---- */
+
+/* A member is a name; it belongs to an owner, with whom it goes: the nonce of a
+ * server's life, or, for a web client, "web:CLIENT" (made by whoever asks). A
+ * web client is there until it was not heard of for a time; its messages wait,
+ * and its memberships last, so long. */
+
+/* DONE, or KNOWN; with the room's number, which is another one for each that is
+ * called so. */
+struct store_room_create {
+	struct store_bytes room;
+};
+
+/* DONE with its number, or NOT_FOUND. Its web clients are left a message. */
+struct store_room_destroy {
+	struct store_bytes room;
+	struct store_bytes message; /* one JSON value */
+	uint32_t messages_max;      /* that a client may have */
+};
+
+struct store_room_list {
+	struct store_bytes room; /* that one alone; empty: all */
+};
+
+/* DONE with the room's number, KNOWN (it is a member), NOT_FOUND (there is no
+ * such room). Whoever was told a number before gets its room again where the
+ * store has lost it, and not where it was destroyed. */
+struct store_room_join {
+	struct store_bytes room;
+	struct store_bytes member;
+	struct store_bytes owner;
+	struct store_bytes record; /* a JSON object with a member or more */
+	uint64_t number;           /* that was told; 0: none */
+	uint64_t web_ms; /* a web client, for so long; 0: it is none */
+};
+
+/* DONE, or NOT_FOUND: it is no member, or another owner's. */
+struct store_room_leave {
+	struct store_bytes room;
+	struct store_bytes member;
+	struct store_bytes owner;
+};
+
+/* DONE, or NOT_FOUND: there is no such room. */
+struct store_room_members {
+	struct store_bytes room;
+};
+
+/* Leaves a message to the room's web clients: DONE with how many, NOT_FOUND
+ * (there is no such room), LOST (`speaker` is no member). */
+struct store_room_say {
+	struct store_bytes room;
+	struct store_bytes message; /* one JSON value */
+	struct store_bytes but;     /* this client is not told; empty */
+	struct store_bytes speaker; /* a web client; empty: somebody else */
+	uint64_t web_ms;            /* it stays for so long from now */
+	uint32_t messages_max;      /* that a client may have */
+};
+
+/* Removes all members of an owner: DONE with how many. */
+struct store_room_reap {
+	struct store_bytes owner;
+};
+
+/* The oldest go where there are more than messages_max. */
+struct store_web_push {
+	struct store_bytes client;
+	struct store_bytes message; /* one JSON value */
+	uint64_t web_ms;
+	uint32_t messages_max;
+};
+
+/* A client that is known stays for web_ms from now. */
+struct store_web_visit {
+	struct store_bytes client;
+	uint32_t take; /* messages, at most */
+	uint64_t web_ms;
+};
+
 /* ---- cache ---- */
 
 /* DONE; BUSY where another than `owner` has locked the key. */
@@ -572,6 +651,17 @@ struct store_peer_gone {
 	bool has_left; /* by itself; else it was dead */
 };
 
+struct store_room_info {
+	struct store_bytes name;
+	uint64_t created_ms; /* since 1970 */
+	uint64_t members;
+};
+
+struct store_member_info {
+	struct store_bytes id;
+	struct store_bytes record;
+};
+
 struct store_answer {
 	int error;                     /* 0, or -errno */
 	const struct problem *problem; /* where error is negative */
@@ -591,7 +681,8 @@ struct store_answer {
 			int64_t next_ms;
 		} claim;
 		struct { /* reap_owner, adopt_queue, cache_size, cache_clear,
-			    cache_length, push: the length */
+			    cache_length, push: the length. room_create, _join,
+			    _destroy: the room's. room_say, room_reap */
 			uint64_t value;
 		} number;
 		struct { /* show, list */
@@ -636,6 +727,20 @@ struct store_answer {
 			const struct store_stat *list;
 			size_t count;
 		} stats;
+		struct {
+			const struct store_room_info *list;
+			size_t count;
+		} rooms;
+		struct {
+			const struct store_member_info *list;
+			size_t count;
+		} members;
+		struct { /* web_visit: what it takes, and where it is */
+			const struct store_bytes *messages;
+			size_t count;
+			const struct store_bytes *rooms;
+			size_t room_count;
+		} web;
 		struct { /* cache_load, cache_pop */
 			struct store_bytes value;
 			struct store_bytes type;

@@ -19,6 +19,23 @@ static bool is_name(const char *name, size_t length, bool allows_dot_files)
 	return allows_dot_files;
 }
 
+bool url_path_is_safe(const char *path, size_t length, bool allows_dot_files)
+{
+	const char *whole_end = path + length;
+
+	if (length > URL_PATH_BYTES_MAX || memchr(path, 0, length) != NULL)
+		return false;
+	for (const char *at = path; at < whole_end;) {
+		const char *slash = memchr(at, '/', (size_t)(whole_end - at));
+		const char *end = slash != NULL ? slash : whole_end;
+
+		if (!is_name(at, (size_t)(end - at), allows_dot_files))
+			return false;
+		at = end + (slash != NULL);
+	}
+	return true;
+}
+
 bool url_path_read(char *to, const char *path, size_t length,
 		   bool allows_dot_files)
 {
@@ -28,15 +45,5 @@ bool url_path_read(char *to, const char *path, size_t length,
 		return false;
 	length = urlencoded_decode_path(to, path + 1, length - 1, &has_nul);
 	to[length] = 0;
-	if (has_nul)
-		return false;
-	for (const char *at = to; at < to + length;) {
-		const char *slash = strchr(at, '/');
-		const char *end = slash != NULL ? slash : to + length;
-
-		if (!is_name(at, (size_t)(end - at), allows_dot_files))
-			return false;
-		at = end + (slash != NULL);
-	}
-	return true;
+	return !has_nul && url_path_is_safe(to, length, allows_dot_files);
 }

@@ -18,3 +18,6 @@
  */
 bool url_path_read(char *to, const char *path, size_t length,
 		   bool allows_dot_files);
+
+/* Is it what url_path_read() might write? For paths that are not escaped. */
+bool url_path_is_safe(const char *path, size_t length, bool allows_dot_files);

@@ -531,6 +531,31 @@ static void copy_lists(struct reply *reply, const struct store_answer *answer)
 		reply->done = answer->counts.done;
 		reply->orphans = answer->counts.orphans;
 		break;
+	case DO_room_list:
+		reply->count = answer->rooms.count;
+		for (size_t i = 0; i < reply->count && i < 64; i++) {
+			COPY(reply->items[i].id, answer->rooms.list[i].name);
+			reply->items[i].value =
+				(int64_t)answer->rooms.list[i].members;
+			reply->created_ms = answer->rooms.list[i].created_ms;
+		}
+		break;
+	case DO_room_members:
+		reply->count = answer->members.count;
+		for (size_t i = 0; i < reply->count && i < 64; i++) {
+			COPY(reply->items[i].id, answer->members.list[i].id);
+			COPY(reply->items[i].text,
+			     answer->members.list[i].record);
+		}
+		break;
+	case DO_web_visit:
+		reply->count = answer->web.count;
+		reply->value = answer->web.room_count;
+		for (size_t i = 0; i < reply->count && i < 64; i++)
+			COPY(reply->items[i].text, answer->web.messages[i]);
+		for (size_t i = 0; i < reply->value && i < 64; i++)
+			COPY(reply->items[i].id, answer->web.rooms[i]);
+		break;
 	case DO_peer_ping:
 	case DO_peer_list:
 		reply->count = answer->peers.count;
@@ -621,6 +646,11 @@ static void copy_values(struct reply *reply, const struct store_answer *answer)
 	case DO_cache_clear:
 	case DO_cache_length:
 	case DO_cache_push:
+	case DO_room_create:
+	case DO_room_destroy:
+	case DO_room_join:
+	case DO_room_say:
+	case DO_room_reap:
 		reply->value = answer->number.value;
 		break;
 	case DO_cache_load:

@@ -48,6 +48,13 @@ static int open_short_body(void **state)
 	return open_with(&(struct muster_http_limits){ .body_ms = 40 });
 }
 
+static int open_rated_body(void **state)
+{
+	(void)state;
+	return open_with(&(struct muster_http_limits){
+		.body_ms = 40, .body_rate = UINT32_MAX });
+}
+
 static int open_short_idle(void **state)
 {
 	(void)state;
@@ -76,12 +83,12 @@ static void half_a_head_times_out(void **state)
 	assert_int_equal(bench.handled, 0);
 }
 
-static void a_head_that_trickles_times_out(void **state)
+/* Sends byte by byte until it is answered. */
+static void trickle(const char *begin)
 {
-	(void)state;
 	struct client *client = client_open(&bench, SOCK_STREAM);
 
-	client_send(client, "GET / HTTP/1.1\r\nX: ");
+	client_send(client, begin);
 	while (!client->is_done && client->length == 0 && !client->has_ended) {
 		ssize_t length;
 
@@ -94,6 +101,22 @@ static void a_head_that_trickles_times_out(void **state)
 	}
 	assert_memory_equal(client->text, "HTTP/1.1 408 ", 13);
 	client_close(client);
+}
+
+static void a_head_that_trickles_times_out(void **state)
+{
+	(void)state;
+	trickle("GET / HTTP/1.1\r\nX: ");
+}
+
+/* However steadily: it holds a connection and memory. */
+static void a_body_that_trickles_times_out(void **state)
+{
+	(void)state;
+	trickle("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
+	trickle("PUT / HTTP/1.1\r\nHost: a\r\n"
+		"Transfer-Encoding: chunked\r\n\r\nfffff\r\n");
+	assert_int_equal(bench.handled, 0);
 }
 
 static void a_connection_that_never_sends_is_closed(void **state)
@@ -455,6 +478,7 @@ int main(void)
 		with(open_short_head, a_head_that_trickles_times_out),
 		with(open_short_head, a_connection_that_never_sends_is_closed),
 		with(open_short_body, half_a_body_times_out),
+		with(open_rated_body, a_body_that_trickles_times_out),
 		with(open_short_idle,
 		     an_idle_connection_is_closed_without_a_word),
 		with(open_short_idle,

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <muster/muster.h>
 
@@ -46,6 +47,13 @@ static void nap(struct muster_call *call)
 	muster_set_int(call, "code", error);
 }
 
+/* Without a word, as there may be many. */
+static void long_nap(struct muster_call *call)
+{
+	muster_set_int(call, "code",
+		       muster_sleep(muster_call_server(call), 3600000));
+}
+
 static void big(struct muster_call *call)
 {
 	size_t length = 300 * 1024;
@@ -57,6 +65,126 @@ static void big(struct muster_call *call)
 	text[length] = '\0';
 	muster_set_text(call, "text", text);
 	free(text);
+}
+
+/* What came, and what it is to be kept as. */
+static void upload(struct muster_call *call)
+{
+	const char *path = muster_param_text(call, "path");
+	struct muster_file file;
+	char begin[16];
+
+	if (!muster_param_file(call, "picture", &file)) {
+		muster_set_text(call, "name", "none");
+		return;
+	}
+	ssize_t length = read(file.descriptor, begin, sizeof(begin));
+
+	muster_set_text(call, "begin",
+			muster_text(muster_call_server(call), "%.*s",
+				    (int)(length > 0 ? length : 0), begin));
+	muster_set_text(call, "name", file.filename);
+	muster_set_text(call, "type", file.type);
+	muster_set_int(call, "size", (int64_t)file.size);
+	muster_set_json(call, "as_json", muster_param_json(call, "picture"));
+	muster_set_json(call, "title", muster_param_json(call, "title"));
+	if (path[0] != '\0')
+		muster_set_int(call, "saved",
+			       muster_param_file_save(call, "picture", path));
+	if (!muster_param_is_given(call, "wait"))
+		return;
+	printf("upload waits\n");
+	printf("upload goes on %d\n",
+	       muster_sleep(muster_call_server(call), 60000));
+}
+
+static const char *outcome(int error)
+{
+	return error == -ECANCELED   ? "cancelled"
+	       : error == -ETIMEDOUT ? "late"
+	       : error == 0          ? "well"
+				     : "otherwise";
+}
+
+/* Events until it has said as many as were asked for. */
+static void ticks(struct muster_call *call)
+{
+	struct muster *muster = muster_call_server(call);
+	const char *last = muster_call_header(call, "Last-Event-ID");
+	int64_t at = last != NULL ? strtol(last, NULL, 10) : 0;
+	int64_t most = muster_param_int(call, "count");
+	int error = muster_set_header(call, "X-Ticks", "yes");
+
+	if (error == 0)
+		error = muster_call_begin_events(call);
+	if (error == 0)
+		error = muster_call_event(call, NULL);
+	while (error == 0 && at++ < most) {
+		error = muster_call_event(
+			call, &(struct muster_event){
+				      .name = "tick",
+				      .id = muster_text(muster, "%d", (int)at),
+				      .data = "one\ntwo",
+			      });
+		if (error == 0)
+			error = muster_sleep(
+				muster, (uint64_t)muster_param_int(call, "ms"));
+	}
+	printf("ticks ended %s\n", outcome(error));
+}
+
+/* Pieces of 64 KiB, as many as are asked for. */
+static void pieces(struct muster_call *call)
+{
+	static char piece[65536];
+	int64_t count = muster_param_int(call, "count");
+	bool has_length = muster_param_is_given(call, "length");
+	int error = muster_call_begin(
+		call, 200, "application/octet-stream",
+		has_length ? (uint64_t)muster_param_int(call, "length")
+			   : MUSTER_CALL_UNKNOWN);
+
+	memset(piece, 'p', sizeof(piece));
+	for (int64_t i = 0; error == 0 && i < count; i++)
+		error = muster_call_write(call, piece, sizeof(piece));
+	printf("pieces ended %s\n", outcome(error));
+	if (muster_param_is_given(call, "fails"))
+		muster_fail(call, 500, "half of it is there");
+}
+
+/* What cannot begin can still be answered. */
+static void badly_begun(struct muster_call *call)
+{
+	int events = muster_call_event(call, NULL);
+
+	muster_set_int(call, "early", events);
+	muster_set_int(call, "begun",
+		       muster_call_begin(call, 204, "text/plain", 0));
+	muster_set_int(call, "header", muster_set_header(call, "a b", "c"));
+}
+
+/* An action that another one runs has no client of its own. */
+static void nested(struct muster_call *call)
+{
+	const char *answer;
+	int error = muster_run_action(call, "badlyBegun", 0, NULL, &answer);
+
+	muster_set_int(call, "error", error);
+	muster_set_json(call, "inner", answer);
+}
+
+/* Deeper than any stack. */
+static int sink(struct muster_call *call, int depth)
+{
+	volatile char room[512];
+
+	room[0] = (char)depth;
+	return depth < 0 ? room[0] : sink(call, depth + 1) + room[0];
+}
+
+static void overflow(struct muster_call *call)
+{
+	muster_set_int(call, "depth", sink(call, 0));
 }
 
 static void forbid(struct muster_call *call)
@@ -84,7 +212,34 @@ static const struct muster_input ms = { .name = "ms",
 					.type = MUSTER_INTEGER,
 					.fallback = "60000" };
 
+static const struct muster_input picture = { .name = "picture",
+					     .type = MUSTER_FILE,
+					     .length_max = 300000 };
+static const struct muster_input needed_picture = { .name = "picture",
+						    .type = MUSTER_FILE,
+						    .required = true };
+static const struct muster_input count = { .name = "count",
+					   .type = MUSTER_INTEGER,
+					   .fallback = "3" };
+static const struct muster_input length = { .name = "length",
+					    .type = MUSTER_INTEGER };
+static const struct muster_input fails = { .name = "fails" };
+static const struct muster_input title = { .name = "title" };
+static const struct muster_input path = { .name = "path" };
+static const struct muster_input wait_input = { .name = "wait" };
+
 static const struct muster_action actions[] = {
+	{ .name = "upload",
+	  .inputs = { &picture, &title, &path, &wait_input },
+	  .body_max = 1000000,
+	  .timeout_ms = 120000,
+	  .run = upload },
+	{ .name = "uploadSmall", .inputs = { &needed_picture }, .run = upload },
+	{ .name = "jsonOnly",
+	  .inputs = { &text },
+	  .body_max = 100,
+	  .bodies = MUSTER_BODY_JSON,
+	  .run = made },
 	{ .name = "echo",
 	  .version = 1,
 	  .inputs = { &text, &id, &payload, &rest },
@@ -97,6 +252,15 @@ static const struct muster_action actions[] = {
 	  .version = 10,
 	  .inputs = { &text, &id, &payload, &rest },
 	  .run = echo },
+	{ .name = "ticks", .inputs = { &count, &ms }, .run = ticks },
+	{ .name = "pieces",
+	  .inputs = { &count, &length, &fails },
+	  .timeout_ms = 1000,
+	  .run = pieces },
+	{ .name = "badlyBegun", .run = badly_begun },
+	{ .name = "nested", .run = nested },
+	{ .name = "longNap", .timeout_ms = 3600000, .run = long_nap },
+	{ .name = "overflow", .run = overflow },
 	{ .name = "made", .run = made },
 	{ .name = "nothing", .run = nothing },
 	{ .name = "teapot", .run = teapot },
@@ -143,24 +307,46 @@ static void stop(struct muster *muster, void *arg)
 	printf("stopped\n");
 }
 
+static uint32_t number(const char *name)
+{
+	const char *digits = getenv(name);
+
+	return digits != NULL ? (uint32_t)strtoul(digits, NULL, 10) : 0;
+}
+
+static struct muster_http_limits limits(void)
+{
+	return (struct muster_http_limits){
+		.body_bytes = 65536,
+		.head_ms = number("TEST_HEAD_MS"),
+		.body_ms = number("TEST_BODY_MS"),
+		.requests = number("TEST_REQUESTS"),
+	};
+}
+
 int main(int argc, char **argv)
 {
 	static const char *const origins[] = { "https://a.example", NULL };
 	bool is_bare = getenv("TEST_BARE") != NULL;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	return muster_main(argc, argv,
-			   &(struct muster_app){
-				   .name = "webtest",
-				   .version = "3.2.1",
-				   .actions = actions,
-				   .middleware = middleware,
-				   .routes = routes,
-				   .on_start = start,
-				   .on_stop = stop,
-				   .limits = { .body_bytes = 65536 },
-				   .origins = is_bare ? origins : NULL,
-				   .no_server_information = is_bare,
-				   .no_requester_information = is_bare,
-			   });
+	return muster_main(
+		argc, argv,
+		&(struct muster_app){
+			.name = "webtest",
+			.version = "3.2.1",
+			.actions = actions,
+			.middleware = middleware,
+			.routes = routes,
+			.on_start = start,
+			.on_stop = stop,
+			.limits = limits(),
+			.public_folder = getenv("TEST_PUBLIC"),
+			.max_connections = number("TEST_CONNECTIONS"),
+			.client_rate = number("TEST_RATE"),
+			.client_burst = number("TEST_BURST"),
+			.origins = is_bare ? origins : NULL,
+			.no_server_information = is_bare,
+			.no_requester_information = is_bare,
+		});
 }

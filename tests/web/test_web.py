@@ -1,19 +1,25 @@
 """Actions over HTTP, to the byte: test_web.py APP EXAMPLE [TEST]"""
 
 import contextlib
+import http.client
 import json
 import os
 import re
+import resource
+import select
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
+import time
 
 APP, EXAMPLE = sys.argv[1:3]
 del sys.argv[2:3]
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
-from program import DEADLINE_S, Program, equal, main, own_address
+from program import DEADLINE_S, WRAPPER, Program, Skipped, equal, main, own_address
 
 HEX40 = "[0-9a-f]{40}"
 UUID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
@@ -95,11 +101,11 @@ class Client:
 
 
 @contextlib.contextmanager
-def serving(program=APP, **environment):
+def serving(program=APP, before=(), **environment):
     address = own_address()
     with tempfile.TemporaryDirectory() as home:
         environment = {"MUSTER_HOME": home, "WORKERS": "1", **environment}
-        with Program(program, "--listen", address, **environment) as process:
+        with Program(*before, program, "--listen", address, **environment) as process:
             process.expect("workers serve")
             with Client(address) as client:
                 client.address = address
@@ -270,7 +276,597 @@ def test_bodies_that_are_not_what_they_say():
         )
         complains(answer, 415, "the body's encoding is not understood")
         kind = "multipart/form-data; boundary=B"
-        complains(client.post("/api/echo", "nonsense", kind), 400, "the form is malformed")
+        complains(client.post("/api/echo", "nonsense", kind), 400, "the form is not complete")
+
+
+FORM = "multipart/form-data; boundary=B"
+
+
+def form(*parts):
+    """(name, content) and (name, content, filename, type) as a form."""
+    text = b""
+    for name, content, *more in parts:
+        text += f'--B\r\nContent-Disposition: form-data; name="{name}"'.encode()
+        if more:
+            text += f'; filename="{more[0]}"\r\nContent-Type: {more[1]}'.encode()
+        text += b"\r\n\r\n" + content + b"\r\n"
+    return text + b"--B--\r\n"
+
+
+def is_left(pid, folder):
+    """Is anything of that folder there, or open in a worker?"""
+    for worker in children(pid):
+        for name in os.listdir(f"/proc/{worker}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                if os.readlink(f"/proc/{worker}/fd/{name}").startswith(folder + "/"):
+                    return True
+    return os.listdir(folder) != []
+
+
+def until(condition):
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, "the deadline passed"
+        time.sleep(0.01)
+
+
+def status_of(address, target):
+    """None where whoever was to answer has died."""
+    try:
+        with Client(address) as client:
+            return client.get(target).status
+    except (EOFError, OSError):
+        return None
+
+
+@contextlib.contextmanager
+def uploading(**environment):
+    with tempfile.TemporaryDirectory() as folder:
+        with serving(TMPDIR=folder, **environment) as (process, client):
+            yield process, client, folder
+
+
+def test_files_are_parameters():
+    with uploading() as (process, client, folder):
+        content = b"begin" + bytes(range(256)) * 1000
+        body = form(("title", "é".encode()), ("picture", content, "../a b.png", "image/png"))
+        answer = client.post("/api/upload", body, FORM)
+        equal(answer.status, 200)
+        told = {"size": 256005, "mimetype": "image/png", "originalFilename": "../a b.png"}
+        equal(answer.params, {"title": "é", "picture": told, "action": "upload"})
+        equal(answer.json["as_json"], told)
+        equal(answer.json["begin"][:5], "begin")
+        equal((answer.json["name"], answer.json["size"]), ("../a b.png", 256005))
+        equal(answer.json["title"], "é")
+        assert folder.encode() not in answer.body, answer.body
+        equal(is_left(process.pid, folder), False)
+
+        path = os.path.join(folder, "kept")
+        body = form(("picture", b"abc", "x", "text/plain"), ("path", path.encode()))
+        equal(client.post("/api/upload", body, FORM).json["saved"], 0)
+        with open(path, "rb") as kept:
+            equal(kept.read(), b"abc")
+        equal(os.stat(path).st_mode & 0o777, 0o600)
+        equal(client.post("/api/upload", body, FORM).json["saved"], -17)
+        os.unlink(path)
+        other = tempfile.mkdtemp(dir="/dev/shm")
+        path = os.path.join(other, "kept")
+        body = form(("picture", b"abc" * 50000, "x", "text/plain"), ("path", path.encode()))
+        equal(client.post("/api/upload", body, FORM).json["saved"], 0)
+        equal(os.stat(path).st_size, 150000)
+        os.unlink(path)
+        os.rmdir(other)
+
+        # Of one name the last counts; what nobody wants is not stored.
+        body = form(
+            ("picture", b"1", "one", "text/plain"),
+            ("picture", b"22", "two", "text/plain"),
+            ("other", b"3" * 400000, "three", "text/plain"),
+        )
+        answer = client.post("/api/upload", body, FORM)
+        equal((answer.json["name"], answer.json["size"]), ("two", 2))
+        assert "other" not in answer.params, answer.params
+        # A page's field that was left empty.
+        body = form(("picture", b"", "", "application/octet-stream"))
+        equal(client.post("/api/upload", body, FORM).json["name"], "none")
+        answer = client.post("/api/uploadSmall", body, FORM)
+        complains(answer, 422, "picture is a required parameter for this action")
+        equal(is_left(process.pid, folder), False)
+
+
+def test_files_that_are_not_taken():
+    with uploading() as (process, client, folder):
+
+        def asks(target, body, kind=FORM):
+            with Client(client.address) as other:
+                return other.post(target, body, kind)
+
+        answer = asks("/api/echo", form(("text", b"x", "x", "text/plain")))
+        complains(answer, 422, "text has to be a value that is no file")
+        complains(asks("/api/upload", form(("picture", b"x"))), 422, "picture has to be a file")
+        answer = client.post("/api/upload", '{"picture":{"size":1}}')
+        complains(answer, 422, "picture has to be a file")
+        large = form(("picture", b"x" * 300001, "x", "text/plain"))
+        complains(asks("/api/upload", large), 413, "the file is too large")
+        large = form(("title", b"x" * 1000001))
+        complains(asks("/api/upload", large), 413, "the body is too large")
+        # What is as large as that can be for another action only.
+        large = form(("picture", b"x" * 66000, "x", "text/plain"))
+        complains(asks("/api/uploadSmall", large), 413, "the body is too large")
+        many = form(*((f"a{i}", b"") for i in range(1001)))
+        complains(asks("/api/upload", many), 413, "too many parts")
+        complains(asks("/api/upload", b"--B\r\n\r\n"), 400, "a part without a name")
+        half = form(("picture", b"x", "x", "text/plain"))[:-4]
+        complains(asks("/api/upload", half), 400, "the form is not complete")
+        bad = form(("title", b"\xff"))
+        complains(asks("/api/upload", bad), 400, "a parameter is not valid UTF-8")
+        answer = asks("/api/upload", b"", "multipart/form-data")
+        equal(answer.status, 200)  # there is no body
+        answer = asks("/api/upload", b"x", "multipart/form-data")
+        complains(answer, 400, "the form is malformed")
+        equal(is_left(process.pid, folder), False)
+        equal(client.get("/api/made").status, 201)
+    with serving(TMPDIR="/nonexistent") as (_, client):
+        body = form(("picture", b"x", "x", "text/plain"))
+        answer = client.post("/api/upload", body, FORM)
+        complains(answer, 507, "the file cannot be stored")
+
+
+def test_a_full_disk_is_said():
+    small = "mount -t tmpfs -o size=64k none \"$TMPDIR\" && exec \"$@\""
+    before = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", small, "sh")
+    with tempfile.TemporaryDirectory() as folder:
+        probe = subprocess.run([*before, "true"], env={**os.environ, "TMPDIR": folder}, check=False)
+        if probe.returncode != 0:
+            raise Skipped("no file system can be mounted here")
+        with serving(before=before, TMPDIR=folder) as (process, client):
+            body = form(("picture", b"x" * 200000, "x", "text/plain"))
+            for _ in range(3):
+                with Client(client.address) as other:
+                    complains(other.post("/api/upload", body, FORM), 507, "the file cannot be stored")
+            # What was written of them makes room again.
+            small = form(("picture", b"x" * 40000, "x", "text/plain"))
+            for _ in range(3):
+                equal(client.post("/api/upload", small, FORM).json["size"], 40000)
+            equal(is_left(process.pid, folder), False)
+
+
+def test_nothing_is_left_of_files():
+    with uploading() as (process, client, folder):
+        body = form(("picture", b"x" * 200000, "x", "text/plain"), ("wait", b"1"))
+        head = (
+            "POST /api/upload HTTP/1.1\r\nHost: x\r\n"
+            f"Content-Type: {FORM}\r\nContent-Length: {len(body)}\r\n\r\n"
+        ).encode()
+        # A client that goes while it sends, and one that goes while it waits.
+        with Client(client.address) as other:
+            other.send(head + body[:150000])
+            until(lambda: is_left(process.pid, folder))
+            equal(os.listdir(folder), [])
+        until(lambda: not is_left(process.pid, folder))
+        with Client(client.address) as other:
+            other.send(head + body)
+            process.expect("upload waits")
+            equal(is_left(process.pid, folder), True)
+        process.expect("upload goes on -125")
+        until(lambda: not is_left(process.pid, folder))
+        # A worker that dies.
+        with Client(client.address) as other:
+            other.send(head + body)
+            process.expect("upload waits")
+            os.kill(int(children(process.pid)[0]), signal.SIGKILL)
+        equal(os.listdir(folder), [])
+        until(lambda: status_of(client.address, "/api/made") == 201)
+
+
+def test_bodies_an_action_takes():
+    with serving() as (_, client):
+        equal(client.post("/api/jsonOnly", '{"text":1}').status, 201)
+        text = "the action takes no such body"
+        complains(client.post("/api/jsonOnly", "text=1", "application/x-www-form-urlencoded"), 415, text)
+        large = '{"text":"' + "x" * 100 + '"}'
+        complains(client.post("/api/jsonOnly", large), 413, "the body is too large")
+        # However the action is named, and however its body comes.
+        for target in ("/api?action=jsonOnly", "/api?action=echo&action=jsonOnly", "/api/jsonOnly?x=1"):
+            with Client(client.address) as other:
+                complains(other.post(target, large), 413, "the body is too large")
+        named = '{"action":"jsonOnly","text":"' + "x" * 100 + '"}'
+        complains(client.post("/api", named), 413, "the body is too large")
+        # Nothing of it is waited for where that can be known.
+        head = b"POST /api/jsonOnly HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        for more in (b"Content-Length: 101\r\n", b"Content-Length: 101\r\nExpect: 100-continue\r\n"):
+            with Client(client.address) as other:
+                other.send(head + more + b"\r\n")
+                complains(other.answer(), 413, "the body is too large")
+        with Client(client.address) as other:
+            other.send(head.replace(b"application/json", b"text/plain") + b"Content-Length: 9\r\n\r\n")
+            complains(other.answer(), 415, text)
+        with Client(client.address) as other:
+            other.send(head + b"Transfer-Encoding: chunked\r\n\r\n")
+            other.send(b"40\r\n" + b" " * 64 + b"\r\n40\r\n")
+            complains(other.answer(), 413, "the body is too large")
+
+
+def chunks(client):
+    """A chunked body, to its end."""
+    body = b""
+    while True:
+        while b"\r\n" not in client.rest:
+            client.more()
+        size, _, client.rest = client.rest.partition(b"\r\n")
+        length = int(size, 16)
+        while len(client.rest) < length + 2:
+            client.more()
+        body, client.rest = body + client.rest[:length], client.rest[length + 2 :]
+        if length == 0:
+            return body
+
+
+TICK = "id: {}\nevent: tick\ndata: one\ndata: two\n\n"
+
+
+def test_events():
+    with serving() as (process, client):
+        answer = client.get("/api/ticks?count=2&ms=1")
+        equal(answer.status, 200)
+        equal(answer.headers["content-type"], "text/event-stream")
+        equal(answer.headers["cache-control"], "no-store")
+        equal(answer.headers["x-ticks"], "yes")
+        equal(answer.headers["access-control-allow-origin"], "*")
+        assert answer.headers["set-cookie"].startswith("sessionID=")
+        equal(chunks(client).decode(), ": \n\n" + TICK.format(1) + TICK.format(2))
+        process.expect("ticks ended well")
+        # The connection goes on, and a client that comes back says where it was.
+        answer = client.get("/api/ticks?count=2&ms=1", Last_Event_ID="1")
+        equal(chunks(client).decode(), ": \n\n" + TICK.format(2))
+        equal(client.ask("HEAD", "/api/ticks?count=1&ms=1").status, 200)
+        equal(client.get("/api/made").status, 201)
+        metrics = client.get("/metrics").body.decode()
+        assert re.search(r'requests_total\{.*status="200"\} 3\n', metrics), metrics
+
+
+def test_events_as_they_are_sent():
+    """curl -N, which shows each as it comes."""
+    if shutil.which("curl") is None:
+        raise Skipped("there is no curl")
+    with serving() as (process, client):
+        url = f"http://{client.address}/api/ticks?count=1000000&ms=20"
+        with Program("curl", "-sN", url) as curl:
+            for number in (1, 2, 3):
+                curl.expect(f"^id: {number}$")
+                curl.expect("^event: tick$")
+        # It was killed.
+        process.expect("ticks ended cancelled")
+        metrics = client.get("/metrics").body.decode()
+        assert re.search(r"muster_actions_running\{.*\} 0\n", metrics), metrics
+
+
+def test_events_end_when_the_server_goes():
+    with serving() as (process, client):
+        answer = client.get("/api/ticks?count=1000000&ms=600000")
+        equal(answer.status, 200)
+        # Another one is still on its way, and is let finish.
+        with Client(client.address) as other:
+            other.send(b"GET /api/nap?ms=700 HTTP/1.1\r\nHost: x\r\n\r\n")
+            process.expect("nap begun")
+            process.signal(signal.SIGTERM)
+            equal(chunks(client).decode(), ": \n\n" + TICK.format(1))
+            process.expect("ticks ended cancelled")
+            equal(other.answer().json["code"], 0)
+
+
+def test_answers_in_pieces():
+    with serving() as (process, client):
+        answer = client.get("/api/pieces?count=40")
+        equal(answer.headers["transfer-encoding"], "chunked")
+        equal(chunks(client), b"p" * 40 * 65536)
+        process.expect("pieces ended well")
+        answer = client.get("/api/pieces?count=10&length=655360")
+        equal((answer.status, answer.body), (200, b"p" * 655360))
+        # Who fails half way is not taken for complete.
+        for target in ("/api/pieces?count=2&fails=1", "/api/pieces?count=2&length=200000", "/api/pieces?count=2&length=200000&fails=1"):
+            with Client(client.address) as other:
+                other.send(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                text = all_of(other)
+                assert not text.endswith(b"0\r\n\r\n"), text[-20:]
+                assert text.count(b"p" * 1000) in (130, 131), len(text)
+        with Client(client.address) as other:
+            other.send(b"GET /api/pieces?count=2 HTTP/1.0\r\n\r\n")
+            head, _, body = all_of(other).partition(b"\r\n\r\n")
+            equal(body, b"p" * 131072)
+            assert b"Connection: close" in head, head
+        answer = client.get("/api/badlyBegun").json
+        equal((answer["early"], answer["begun"], answer["header"]), (-22, -22, -22))
+        answer = client.get("/api/nested").json
+        equal((answer["error"], answer["inner"]), (0, {"early": -95, "begun": -95, "header": -95}))
+
+
+def all_of(client):
+    with contextlib.suppress(EOFError):
+        while True:
+            client.more()
+    return client.rest
+
+
+def test_a_slow_reader_holds_up_its_own_answer_only():
+    with serving() as (process, client):
+        with Client(client.address) as slow:
+            slow.send(b"GET /api/pieces?count=16000 HTTP/1.1\r\nHost: x\r\n\r\n")
+            slow.more()
+            memory = None
+            for _ in range(50):
+                equal(client.get("/api/made").status, 201)
+            with open(f"/proc/{children(process.pid)[0]}/status") as file:
+                memory = int(re.search(r"VmHWM:\s+(\d+)", file.read())[1])
+            # 1 GB was to be sent; what waits is bounded.
+            assert memory < 200000, memory
+        process.expect("pieces ended cancelled")
+
+
+def test_a_client_that_asks_too_often():
+    with serving(TEST_RATE="1", TEST_BURST="5") as (_, client):
+        answers = [client.get("/api/made") for _ in range(40)]
+        equal({answer.status for answer in answers[:5]}, {201})
+        refused = [answer for answer in answers if answer.status == 429]
+        assert refused, answers
+        complains(refused[0], 429, "you have asked too often, try again later")
+        equal(refused[0].headers["retry-after"], "1")
+        # What is no action is not counted, and one's address is one's own.
+        equal(client.get("/healthz").status, 200)
+        host, port = client.address.rsplit(":", 1)
+        other = http.client.HTTPConnection(host, int(port), DEADLINE_S, ("127.0.0.9", 0))
+        other.request("GET", "/api/made")
+        equal(other.getresponse().status, 201)
+        other.close()
+
+
+def test_requests_of_a_connection():
+    with serving(TEST_REQUESTS="3") as (_, client):
+        with Client(client.address) as other:
+            for connection in (None, None, "close"):
+                answer = other.get("/api/made")
+                equal((answer.status, answer.headers.get("connection")), (201, connection))
+            equal(all_of(other), b"")
+
+
+def test_connections_of_a_worker():
+    with serving(TEST_CONNECTIONS="2") as (_, client):
+        equal(client.get("/api/made").status, 201)
+        with Client(client.address) as second:
+            equal(second.get("/api/made").status, 201)
+            third = Client(client.address)
+            third.send(b"GET /api/made HTTP/1.1\r\nHost: x\r\n\r\n")
+            # It waits until there is room.
+            for _ in range(20):
+                equal(client.get("/api/made").status, 201)
+            equal(select.select([third.socket], [], [], 0)[0], [])
+        equal(third.answer().status, 201)
+        third.socket.close()
+
+
+def test_slow_clients_harm_nobody():
+    """A thousand of them, each in its own way, and one that is quick."""
+    wanted = 1000
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2 * wanted:
+        raise Skipped("too few files may be open here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * wanted), hard))
+    begun = (
+        b"",
+        b"GET /api/made HTTP/1.1\r\nHo",
+        b"POST /api/echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{",
+        b"POST /api/echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+        b"GET /api/pieces?count=1000 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /api/nap?ms=600000 HTTP/1.1\r\nHost: x\r\n\r\n",
+    )
+    with serving(TEST_HEAD_MS="3000", TEST_BODY_MS="3000") as (process, client):
+        # It is an idle one from here on, not one that never asked.
+        equal(client.get("/api/made").status, 201)
+        slow = []
+        for number in range(wanted):
+            other = Client(client.address)
+            other.send(begun[number % len(begun)])
+            slow.append(other)
+        for number in range(500):
+            answer = client.get(f"/api/echo?text={number}")
+            equal((answer.status, answer.json["text"]), (200, str(number)))
+        # Those who began something are told that it took too long.
+        for kind in (1, 2, 3):
+            for other in slow[kind :: len(begun)]:
+                answer = other.answer()
+                complains(answer, 408, "the request took too long")
+        for other in slow[:: len(begun)]:
+            with contextlib.suppress(ConnectionResetError):
+                all_of(other)
+        equal(client.get("/api/made").status, 201)
+        for other in slow:
+            other.socket.close()
+        until(lambda: running(client) == 0)
+
+
+def running(client):
+    metrics = client.get("/metrics").body.decode()
+    return int(re.search(r"^muster_actions_running\{.*\} (\d+)$", metrics, re.M)[1])
+
+
+def test_ten_thousand_actions_wait_at_once():
+    """On as many connections as there may be, and then on fewer."""
+    wanted = 10000
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    room = hard if hard != resource.RLIM_INFINITY else 1 << 20
+    wanted = min(wanted, room - 200)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(room, wanted + 200), hard))
+    with serving() as (process, client):
+        equal(client.get("/api/made").status, 201)
+        worker = children(process.pid)[0]
+        before = memory_of(worker)
+        # Their output is not read: it tells of each.
+        waiting = []
+        for _ in range(wanted):
+            other = Client(client.address)
+            other.send(b"GET /api/longNap HTTP/1.1\r\nHost: x\r\n\r\n")
+            waiting.append(other)
+        until(lambda: running(client) == wanted)
+        each = (memory_of(worker) - before) / wanted
+        print(f"# {wanted} actions wait, {each:.1f} KiB each", flush=True)
+        assert each < 200 or WRAPPER, each
+        equal(client.get("/api/made").status, 201)
+        for other in waiting:
+            other.socket.close()
+        until(lambda: running(client) == 0)
+        equal(client.get("/api/made").status, 201)
+
+
+def memory_of(pid):
+    """Its own, in KiB."""
+    with open(f"/proc/{pid}/smaps_rollup") as file:
+        return int(re.search(r"^Pss:\s+(\d+)", file.read(), re.M)[1])
+
+
+def test_a_stack_that_overflows_is_named():
+    with serving(WORKERS="2") as (process, client):
+        with Client(client.address) as other:
+            other.send(b"GET /api/overflow HTTP/1.1\r\nHost: x\r\n\r\n")
+            process.expect("overflow")
+            with contextlib.suppress(ConnectionResetError):
+                equal(all_of(other), b"")
+        until(lambda: status_of(client.address, "/api/made") == 201)
+
+
+def raw(address, data):
+    """All that it is answered with, until the server closes."""
+    with Client(address) as client:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            client.send(data)
+        with contextlib.suppress(ConnectionResetError):
+            all_of(client)
+        return client.rest
+
+
+def test_requests_that_smuggle():
+    post = b"POST /api/echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    second = b"GET /api/teapot HTTP/1.1\r\nHost: x\r\n\r\n"
+    forms = [
+        post + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + second,
+        post + b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n" + second,
+        post + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}\n" + second,
+        post + b"Content-Length: 2, 3\r\n\r\n{}" + second,
+        post + b"Content-Length: +2\r\n\r\n{}" + second,
+        post + b"Content-Length: 0x2\r\n\r\n{}" + second,
+        post + b"Content-Length: -1\r\n\r\n{}" + second,
+        post + b"Content-Length : 2\r\n\r\n{}" + second,
+        post + b"Content-Length: 99999999999999999999\r\n\r\n{}" + second,
+        post + b"Transfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n" + second,
+        post + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + second,
+        post + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + second,
+        post + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + second,
+        post + b"Transfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n" + second,
+        post + b" Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + second,
+        post + b"X: a\nTransfer-Encoding: chunked\n\r\n0\r\n\r\n" + second,
+        post + b"Transfer-Encoding: chunked\r\n\r\n2;a=\"\n\"\r\n{}\r\n0\r\n\r\n" + second,
+        post + b"Transfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n" + second,
+        post + b"Transfer-Encoding: chunked\r\n\r\n2\n{}\n0\n\n" + second,
+        post + b"Transfer-Encoding: chunked\r\n\r\n10000000000000002\r\n{}\r\n0\r\n\r\n" + second,
+        post.replace(b"HTTP/1.1", b"HTTP/1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + second,
+        post + b"Host: y\r\nContent-Length: 2\r\n\r\n{}" + second,
+        b"GET /api/made HTTP/1.1\r\n\r\n" + second,
+        b"GET /api/made HTTP/1.1\r\nHost: a b\r\n\r\n" + second,
+    ]
+    with serving() as (_, client):
+        for data in forms:
+            answer = raw(client.address, data)
+            status = int(answer[9:12])
+            assert status in (400, 413, 501), (data, answer)
+            assert b"Connection: close" in answer, (data, answer)
+            # The second one is never seen as one.
+            equal(answer.count(b"HTTP/1.1 "), 1)
+            assert b"teapot" not in answer, (data, answer)
+            error = json.loads(answer.partition(b"\r\n\r\n")[2])
+            equal(list(error), ["error", "serverInformation", "requesterInformation"])
+        # A body of a method that has none is not the next request.
+        data = b"GET /api/made HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(second)
+        client.send(data + second)
+        equal(client.answer().status, 201)
+        equal(client.get("/api/teapot").status, 418)
+
+
+def test_heads_that_are_too_much():
+    with serving() as (_, client):
+        many = b"".join(b"X-%d: y\r\n" % i for i in range(100000))
+        answer = raw(client.address, b"GET /api/made HTTP/1.1\r\nHost: x\r\n" + many + b"\r\n")
+        # What was sent behind the answer may have made the system drop it.
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 431 "), answer[:100]
+        many = b"".join(b"X:\r\n" for i in range(101))
+        answer = raw(client.address, b"GET /api/made HTTP/1.1\r\nHost: x\r\n" + many + b"\r\n")
+        assert answer.startswith(b"HTTP/1.1 431 "), answer[:100]
+        for data in (
+            b"GET /api/made HTTP/1.1\r\nHost: x\r\nA: \0\r\n\r\n",
+            b"GET /api/made HTTP/1.1\r\nHost: x\r\nA\0: b\r\n\r\n",
+            b"GET /api/made\0 HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET /api/made HTTP/1.1 \r\nHost: x\r\n\r\n",
+            b"G\xc3\xa9T /api/made HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET /api/m\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+            b"\0" * 100,
+        ):
+            answer = raw(client.address, data)
+            assert answer.startswith(b"HTTP/1.1 400 "), (data, answer)
+        for version, status in ((b"HTTP/2.0", 505), (b"HTTP/1.9", 201), (b"HTTP/0.9", 505)):
+            answer = raw(client.address, b"GET /api/made %s\r\nHost: x\r\nConnection: close\r\n\r\n" % version)
+            assert answer.startswith(b"HTTP/1.1 %d " % status), (version, answer)
+        equal(client.get("/api/made").status, 201)
+
+
+def test_nothing_outside_the_folder_is_reached():
+    with tempfile.TemporaryDirectory() as folder:
+        root = os.path.join(folder, "public")
+        os.makedirs(os.path.join(root, "sub"))
+        for path, text in (("secret", "secret"), ("public/a.txt", "a"), ("public/.hidden", "secret"), ("public/sub/index.html", "index")):
+            with open(os.path.join(folder, path), "w") as file:
+                file.write(text)
+        os.symlink("../secret", os.path.join(root, "relative"))
+        os.symlink(os.path.join(folder, "secret"), os.path.join(root, "absolute"))
+        os.symlink("..", os.path.join(root, "up"))
+        os.symlink("a.txt", os.path.join(root, "inside"))
+        os.mkfifo(os.path.join(root, "fifo"))
+        with serving(TEST_PUBLIC=root) as (_, client):
+            equal(client.get("/a.txt").body, b"a")
+            equal(client.get("/%61.txt").body, b"a")
+            equal(client.get("/sub/").body, b"index")
+            for target in (
+                "/../secret",
+                "/sub/../../secret",
+                "/%2e%2e/secret",
+                "/%2E%2E%2fsecret",
+                "/..%2fsecret",
+                "/%252e%252e/secret",
+                "/..%5csecret",
+                "//../secret",
+                "/./../secret",
+                "/sub/%2e%2e/%2e%2e/secret",
+                "/a.txt%00.html",
+                "/a.txt/",
+                "/a.txt/..%2f..%2fsecret",
+                "/relative",
+                "/absolute",
+                "/up/secret",
+                "/up/public/a.txt",
+                "/.hidden",
+                "/%2ehidden",
+                "/fifo",
+                "/etc/passwd",
+                "/%c0%ae%c0%ae/secret",
+                "/nothing",
+                "/" + "a/" * 2000,
+                "/" + "a" * 300,
+            ):
+                answer = client.get(target)
+                assert answer.status in (400, 404), (target, answer.status)
+                assert b"secret" not in answer.body.partition(b'"requester')[0], target
+                assert "error" in answer.json, target
+            # The target need not be a path.
+            answer = client.get("http://x/../secret")
+            assert answer.status in (400, 404), answer.body
 
 
 def test_inputs():

@@ -1,0 +1,376 @@
+// The example's actions and files over WebSocket and TCP, with two workers, by
+// clients that others wrote.
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { PrimusClient, browserClient } from './actionhero.js';
+import { startExample } from './example.js';
+import { connectLines, connectSocket, until, within } from './talk.js';
+
+const require = createRequire(import.meta.url);
+const ActionheroNodeClient = require('actionhero-client');
+
+const large = 'Zwölf Boxkämpfer jagen Viktor quer über den Sylter Deich. '.repeat(3000);
+const folder = mkdtempSync(join(tmpdir(), 'muster-files-'));
+let server;
+
+before(async () => {
+  mkdirSync(join(folder, 'public', 'css'), { recursive: true });
+  const write = (name, content) => writeFileSync(join(folder, 'public', name), content);
+  write('index.html', '<h1>here</h1>\n');
+  write('simple.html', '<h1>"hello"</h1>\n');
+  write('css/a b%41.css', 'a {}\n');
+  write('large.txt', large);
+  write('zeros.bin', Buffer.alloc(600000));
+  write('longer.txt', 'x'.repeat(1024 * 1024 + 1));
+  write('.secret', 'secret');
+  writeFileSync(join(folder, 'outside.txt'), 'secret');
+  symlinkSync('../outside.txt', join(folder, 'public', 'link.txt'));
+  server = await startExample(['--public', join(folder, 'public')]);
+});
+after(async () => {
+  assert.equal(await server?.stop(), 0);
+  rmSync(folder, { recursive: true });
+});
+
+const welcome = 'Hello! Welcome to the muster api';
+// Of all workers: each new connection goes to the one that has the fewest.
+async function pidsOf() {
+  const clients = [];
+  const pids = new Set();
+
+  try {
+    while (pids.size < 2 && clients.length < 100) {
+      const client = await connectSocket(`${server.url}/ws`);
+      clients.push(client);
+      await client.take();
+      pids.add((await client.ask({ event: 'action', params: { action: 'status' } })).pid);
+    }
+  } catch {
+    return []; // a worker that was just told to go
+  } finally {
+    clients.forEach(({ socket }) => socket.close());
+  }
+  return [...pids].sort();
+}
+// As an object of this realm.
+const plain = (value) => JSON.parse(JSON.stringify(value));
+
+// Until no worker is left that was there before.
+async function reload() {
+  const old = await pidsOf();
+
+  server.reload();
+  await until(async () => {
+    const pids = await pidsOf();
+    return pids.length === 2 && pids.every((pid) => !old.includes(pid));
+  }, 'new workers');
+}
+
+// ---- actionHero's browser client ----
+
+async function connectBrowser() {
+  const Client = browserClient(server.url, { Primus: PrimusClient });
+  const client = new Client({ url: `${server.url}` });
+  const said = new Promise((resolve) => client.on('welcome', resolve));
+  const details = await within(new Promise((resolve, reject) =>
+    client.connect((error, value) => (error ? reject(error) : resolve(value)))), 'connection');
+
+  return {
+    client,
+    details,
+    welcome: await within(said, 'welcome'),
+    ask: (method, ...args) =>
+      within(new Promise((resolve) => client[method](...args, resolve)), `answer to ${method}`),
+    coming: (event) => within(new Promise((resolve) => client.once(event, resolve)), event),
+  };
+}
+
+test('the browser client of actionHero works as it is', async () => {
+  const { client, details, welcome: said, ask } = await connectBrowser();
+
+  assert.deepEqual(plain(said), { welcome, context: 'api' });
+  assert.equal(client.welcomeMessage, welcome);
+  assert.equal(client.state, 'connected');
+  assert.equal(details.status, 'OK');
+  assert.equal(client.id, details.data.id);
+  const number = await ask('action', 'randomNumber');
+  assert.ok(number.randomNumber >= 0 && number.randomNumber < 1);
+  assert.equal(number.context, 'response');
+  assert.deepEqual(plain(await ask('action', 'cacheTest', { key: 'abc' })),
+    { error: 'value is a required parameter for this action', context: 'response', messageId: client.messageId });
+  assert.equal((await ask('action', 'nope')).error, 'unknown action or invalid apiVersion');
+  assert.equal((await ask('file', 'simple.html')).content, '<h1>"hello"</h1>\n');
+  assert.ok((await ask('documentation')).data.status['1'].description);
+  assert.equal((await ask('detailsView')).data.totalActions, 2);
+  client.disconnect();
+});
+
+test('its actions run side by side, five at a time', async () => {
+  const { client, ask } = await connectBrowser();
+  const order = [];
+  const sleep = (sleepDuration) => ask('action', 'sleepTest', { sleepDuration })
+    .then((answer) => order.push(answer.error ?? answer.sleepDuration));
+  const slow = [1500, 1501, 1502, 1503].map(sleep);
+
+  await ask('action', 'status');
+  const rest = [sleep(1504), sleep(1)];
+  await within(Promise.all([...slow, ...rest]), 'answers');
+  assert.equal(order.shift(), 'you have too many pending requests');
+  assert.deepEqual(order.sort(), [1500, 1501, 1502, 1503, 1504]);
+  client.disconnect();
+});
+
+test('it finds the cluster again after a reload, and after a worker has died', async () => {
+  const { client, details, ask, coming } = await connectBrowser();
+  const reloaded = coming('reconnect');
+
+  await reload();
+  await reloaded;
+  assert.notEqual((await ask('detailsView')).data.id, details.data.id);
+
+  const { pid } = await ask('action', 'status');
+  const returned = coming('reconnect');
+
+  process.kill(pid, 'SIGKILL');
+  await returned;
+  assert.notEqual((await ask('action', 'status')).pid, pid);
+  client.disconnect();
+});
+
+test('without a connection it asks over HTTP', async () => {
+  // What it uses of a browser's.
+  class XMLHttpRequest {
+    open(method, url) { this.request = { method, url }; }
+    setRequestHeader(name, value) { this.request.headers = { [name]: value }; }
+    async send(body) {
+      const { url, ...options } = this.request;
+      const answer = await fetch(url, { ...options, body });
+
+      Object.assign(this, { readyState: 4, status: answer.status, responseText: await answer.text() });
+      this.onreadystatechange();
+    }
+  }
+  const Client = browserClient(server.url, { Primus: PrimusClient, XMLHttpRequest });
+  const client = new Client({ url: server.url });
+  const answer = await within(new Promise((resolve) =>
+    client.action('cacheTest', { key: 'key', value: 'value' }, resolve)), 'answer');
+
+  assert.equal(answer.cacheTestResults.loadResp.value, 'value');
+  assert.equal(answer.requesterInformation.receivedParams.key, 'key');
+});
+
+// ---- its client for TCP ----
+
+async function connectNode() {
+  const client = new ActionheroNodeClient();
+  const said = new Promise((resolve) => client.once('welcome', resolve));
+
+  client.on('error', () => {});
+  await within(client.connect({ ...server.tcp, timeout: 5000, reconnectTimeout: 100, reconnectAttempts: 300 }),
+    'connection');
+  return { client, welcome: await within(said, 'welcome') };
+}
+
+test('actionhero-client works as it is', async () => {
+  const { client, welcome: said } = await connectNode();
+
+  assert.equal(said, welcome);
+  assert.equal(client.details.status, 'OK');
+  assert.equal((await client.paramAdd('key', 'sticky')).data.status, 'OK');
+  assert.equal((await client.paramAdd('value', 'stays')).data.status, 'OK');
+  assert.equal((await client.action('cacheTest')).data.cacheTestResults.loadResp.value, 'stays');
+  assert.deepEqual((await client.paramsView()).data.data, { key: 'sticky', value: 'stays', action: 'cacheTest' });
+  assert.equal((await client.paramDelete('key')).data.status, 'OK');
+  assert.match((await client.action('cacheTest')).error.message, /key is a required parameter/);
+  assert.ok((await client.documentation()).data.data.status);
+  const answers = await Promise.all([client.actionWithParams('sleepTest', { sleepDuration: 300 }),
+    client.actionWithParams('randomNumber', {})]);
+  assert.equal(answers[0].data.sleepDuration, 300);
+  assert.ok(answers[0].data.messageCount < answers[1].data.messageCount);
+  await client.disconnect();
+});
+
+test('actionhero-client finds the cluster again after a reload', async () => {
+  const { client } = await connectNode();
+  const id = client.id;
+
+  await reload();
+  const answer = await until(() => client.connected && client.action('status').catch(() => null), 'answer');
+  assert.equal(answer.data.nodeStatus, 'Node Healthy');
+  assert.notEqual(client.id, id);
+  await client.disconnect();
+});
+
+// ---- files ----
+
+test('files come over WebSocket, and nothing that is none', async () => {
+  const client = await connectSocket(`${server.url}/ws`);
+  const ask = (file) => client.ask({ event: 'file', file, messageId: 1 });
+
+  await client.take();
+  const { lastModified, ...simple } = await ask('simple.html');
+  assert.deepEqual(simple,
+    { content: '<h1>"hello"</h1>\n', mime: 'text/html', length: 17, context: 'response', messageId: 1 });
+  assert.match(lastModified, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+  assert.ok(Math.abs(Date.parse(lastModified) - Date.now()) < 3600000);
+  assert.equal((await ask('/')).content, '<h1>here</h1>\n');
+  // The name is the name: nothing is escaped in it.
+  assert.equal((await ask('css/a b%41.css')).mime, 'text/css');
+  const got = await ask('large.txt');
+  assert.equal(got.content, large);
+  assert.equal(got.length, Buffer.byteLength(large));
+  const refused = (error) =>
+    ({ error, content: null, mime: 'text/html', length: error.length, context: 'response', messageId: 1 });
+  for (const name of ['nope', 'css', '../outside.txt', 'css/../simple.html', '/etc/passwd', 'link.txt', '.secret',
+    'css//a.css', './simple.html', 'simple.html\0', 'x'.repeat(5000), '%2e%2e/outside.txt', undefined, null, 5, {}])
+    assert.deepEqual(await ask(name), refused('that file is not found'));
+  assert.deepEqual(await ask('longer.txt'), refused('that file is longer than 1048576 bytes'));
+  // As text it would be six times as long.
+  assert.deepEqual(await ask('zeros.bin'), refused('that file is longer than 1048576 bytes'));
+  // Whoever leaves while a file is read harms nobody.
+  for (let i = 0; i < 3; i++) client.send({ event: 'file', file: 'large.txt' });
+  client.socket.terminate();
+});
+
+test('files come over TCP as they are', async () => {
+  const client = connectLines(server.tcp);
+
+  await client.take();
+  for (const [name, content] of [['simple.html', '<h1>"hello"</h1>\n'], ['large.txt', large],
+    ['zeros.bin', '\0'.repeat(600000)]]) {
+    const bytes = client.bytes(Buffer.byteLength(content));
+
+    client.socket.write(`file ${name}\r\n`);
+    assert.ok((await bytes).equals(Buffer.from(content)), name);
+  }
+  for (const name of ['nope', '../outside.txt', 'link.txt', '.secret'])
+    assert.equal(await client.ask(`file ${name}`), 'Sorry, that file is not found :(');
+  assert.equal(await client.ask('file longer.txt'), 'Sorry, that file is longer than 1048576 bytes :(');
+  // What is asked for before a goodbye comes before it.
+  const bytes = client.bytes(Buffer.byteLength(large));
+
+  client.socket.end('file large.txt\r\n');
+  assert.ok((await bytes).equals(Buffer.from(large)));
+  assert.deepEqual(await client.take(), { status: 'Bye!', context: 'api' });
+  await client.ended;
+});
+
+// ---- who may connect ----
+
+test('a page of another origin connects, but not as who the cookie says', async () => {
+  const fingerprint = async (headers) => {
+    const client = await connectSocket(`${server.url}/ws`, { headers: { Cookie: 'sessionID=mine', ...headers } });
+
+    await client.take();
+    const details = await client.ask({ event: 'detailsView' });
+    client.socket.close();
+    return details.data.fingerprint;
+  };
+
+  assert.equal(await fingerprint({}), 'mine');
+  assert.equal(await fingerprint({ Origin: server.url }), 'mine');
+  for (const Origin of ['https://evil.example', 'null', `http://${server.host}`, `${server.url}.evil.example`])
+    assert.notEqual(await fingerprint({ Origin }), 'mine');
+});
+
+test('where origins are listed, pages of others are refused', async () => {
+  const other = await startExample(['--origins', 'https://a.example, https://b.example', '--tcp', 'none'],
+    { PORT: `${server.host}:8081` });
+  const url = `http://${server.host}:8081`;
+  const statusOf = async (headers) => {
+    try {
+      const client = await connectSocket(`${url}/primus`, { headers });
+      client.socket.close();
+      return 101;
+    } catch (error) {
+      return Number(/Unexpected server response: (\d+)/.exec(error.message)?.[1]);
+    }
+  };
+
+  try {
+    for (const headers of [{}, { Origin: url }, { Origin: 'https://a.example' }, { Origin: 'https://b.example' }])
+      assert.equal(await statusOf(headers), 101);
+    for (const Origin of ['https://c.example', 'http://a.example', 'null'])
+      assert.equal(await statusOf({ Origin }), 403);
+    const answer = await fetch(`${url}/api/status`, { headers: { Origin: 'https://b.example' } });
+    assert.equal(answer.headers.get('access-control-allow-origin'), 'https://b.example');
+  } finally {
+    assert.equal(await other.stop(), 0);
+  }
+});
+
+test('a worker with all the connections it may have leaves others waiting', async () => {
+  const other = await startExample(['--max-connections', '1', '--workers', '1'],
+    { PORT: `${server.host}:8082`, TCP_PORT: `${server.host}:5002`, WORKERS: '' });
+
+  try {
+    const tcp = { host: server.host, port: 5002 };
+    const first = connectLines(tcp);
+    await first.take();
+    const second = connectLines(tcp);
+    let came = false;
+    const hello = second.take().then(() => { came = true; });
+
+    for (let i = 0; i < 20; i++) await first.ask('status');
+    assert.equal(came, false);
+    first.socket.destroy();
+    await hello;
+    // HTTP's address has a number of its own, WebSockets among it.
+    const socket = await connectSocket(`http://${server.host}:8082/ws`);
+    let answered = false;
+    const answer = fetch(`http://${server.host}:8082/api/status`).then(() => { answered = true; });
+
+    await socket.take();
+    for (let i = 0; i < 20; i++) await socket.ask({ event: 'action', params: { action: 'status' } });
+    assert.equal(answered, false);
+    socket.socket.close();
+    await within(answer, 'answer');
+    second.socket.destroy();
+  } finally {
+    assert.equal(await other.stop(), 0);
+  }
+});
+
+// ---- what makes no sense ----
+
+test('no message harms a worker', async () => {
+  const pids = await pidsOf();
+
+  assert.equal(pids.length, 2);
+  for (const path of ['/ws', '/primus']) {
+    const client = await connectSocket(`${server.url}${path}`);
+
+    await client.take();
+    for (const text of ['null', 'true', '5', '"x"', '[]', 'nope', '{', '{"event":null}', '{"event":{}}',
+      '{"event":"action","params":null}', '{"event":"file","file":{}}', '{"event":"say"}'])
+      assert.ok((await client.ask(text)).error, text);
+    assert.match((await client.ask(Buffer.from([0xff, 0x00, 0x80]))).error, /not JSON/);
+    assert.equal((await client.ask(Buffer.from('{"event":"detailsView"}'))).status, 'OK');
+    // Half a frame, for good.
+    client.socket._socket.write(Buffer.from([0x81, 0xfe, 0x10]));
+    client.socket._socket.destroy();
+  }
+  const lines = connectLines(server.tcp);
+  await lines.take();
+  for (const line of ['null', '{', '{"action":null}', '{"action":{}}', '\0', '\xff\xfe', '{"params":[]}', 'file nope', 'say'])
+    assert.ok(await lines.ask(line));
+  lines.socket.write('half a line');
+  lines.socket.destroy();
+  assert.deepEqual(await pidsOf(), pids);
+});
+
+test('quit closes, whichever way it is said', async () => {
+  for (const event of ['quit', 'exit']) {
+    const client = await connectSocket(`${server.url}/ws`);
+    client.send({ event });
+    assert.equal((await client.closed).code, 1000);
+    const lines = connectLines(server.tcp);
+    await lines.take();
+    assert.deepEqual(await lines.ask(event), { status: 'Bye!', context: 'api' });
+    await lines.ended;
+  }
+});
