@@ -31,7 +31,8 @@ enum replay_state { HOLDING, READING, LIVE };
 struct known {
 	struct list link; /* by use: the one heard last is last */
 	uint64_t last;    /* that was given, or is none of ours */
-	bool was_skipped; /* at the beginning: what is held may be older */
+	bool was_skipped; /* what was in the log at the beginning, and nothing
+			     has come since */
 	char nonce[];
 };
 
@@ -204,22 +205,12 @@ static void take_missed(struct replay *replay, struct pubsub_item *item)
 	pubsub_give(replay->subscription, item);
 }
 
-/* What came since the beginning is ours, also where it was in the log. */
-static void step_back(struct replay *replay)
+/* What comes is ours, also where it was in the log at the beginning. */
+static void step_back(struct known *known, const struct pubsub_item *item)
 {
-	LIST_EACH (&replay->held, link) {
-		const struct pubsub_item *item =
-			LIST_ENTRY(link, struct pubsub_item, link);
-		struct known *known = item->kept == 0
-					      ? NULL
-					      : find_known(replay, item->nonce);
-
-		if (known == NULL || !known->was_skipped)
-			continue;
-		known->was_skipped = false;
-		if (item->kept <= known->last)
-			known->last = item->kept - 1;
-	}
+	if (known->was_skipped && item->kept <= known->last)
+		known->last = item->kept - 1;
+	known->was_skipped = false;
 }
 
 /* False: something before it is missing. */
@@ -228,6 +219,8 @@ static bool pass(struct replay *replay, struct pubsub_item *item)
 	struct known *known =
 		item->kept == 0 ? NULL : find_known(replay, item->nonce);
 
+	if (known != NULL)
+		step_back(known, item);
 	if (known != NULL && item->kept > known->last + 1)
 		return false;
 	if (known != NULL && item->kept <= known->last) {
@@ -303,8 +296,6 @@ static void on_log(void *owner, int error, const struct bus_log *log)
 		else
 			take_missed(replay, item);
 	}
-	if (replay->is_first)
-		step_back(replay);
 	replay->is_first = false;
 	give_held(replay);
 }
