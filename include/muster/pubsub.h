@@ -69,6 +69,8 @@ struct muster_publish_options {
 	 * not. All who publish there should say the same. */
 	uint32_t replay;
 	uint32_t replay_ms; /* and for how long; 60,000 */
+	/* Where not NULL it waits, as muster_publish_counted() does. */
+	int64_t *receivers;
 };
 
 /* Publishes, and keeps it, in one step. -EINVAL too where a type is to have a

@@ -479,13 +479,6 @@ int muster_publish(struct muster *muster, const char *where,
 	return publish(muster, where, payload, NULL, NULL, NULL);
 }
 
-int muster_publish_with(struct muster *muster, const char *where,
-			const char *payload,
-			const struct muster_publish_options *options)
-{
-	return publish(muster, where, payload, options, NULL, NULL);
-}
-
 /* A fiber in muster_publish_counted(), on whose stack this is. */
 struct counting {
 	struct fiber_wait wait;
@@ -502,8 +495,9 @@ static void on_published(void *owner, int error, int64_t receivers)
 	fiber_wake(counting->wait, 0);
 }
 
-int muster_publish_counted(struct muster *muster, const char *where,
-			   const char *payload, int64_t *receivers)
+static int publish_counted(struct muster *muster, const char *where,
+			   const char *payload,
+			   const struct muster_publish_options *options)
 {
 	int error = routine_check(muster);
 
@@ -513,7 +507,8 @@ int muster_publish_counted(struct muster *muster, const char *where,
 		return routine_problem(muster)->code;
 	struct counting counting = { .wait = fiber_wait_begin() };
 
-	error = publish(muster, where, payload, NULL, on_published, &counting);
+	error = publish(muster, where, payload, options, on_published,
+			&counting);
 	if (error < 0)
 		return error;
 	error = routine_park(muster, counting.wait, 0);
@@ -524,8 +519,25 @@ int muster_publish_counted(struct muster *muster, const char *where,
 	}
 	if (counting.error < 0)
 		bus_problem(counting.error, routine_problem(muster));
-	*receivers = counting.receivers;
+	*options->receivers = counting.receivers;
 	return counting.error;
+}
+
+int muster_publish_with(struct muster *muster, const char *where,
+			const char *payload,
+			const struct muster_publish_options *options)
+{
+	if (options != NULL && options->receivers != NULL)
+		return publish_counted(muster, where, payload, options);
+	return publish(muster, where, payload, options, NULL, NULL);
+}
+
+int muster_publish_counted(struct muster *muster, const char *where,
+			   const char *payload, int64_t *receivers)
+{
+	return publish_counted(
+		muster, where, payload,
+		&(struct muster_publish_options){ .receivers = receivers });
 }
 
 void muster_bus_counts(const struct muster *muster,
