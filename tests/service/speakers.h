@@ -7,6 +7,8 @@
 #pragma once
 #include "harness.h"
 
+#define SPEAKERS_TOKEN "of these tests alone"
+
 extern const struct test_program speakers[];
 extern struct process *server; /* Redis; NULL: embedded */
 
