@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/digits.h"
 #include "base/mem.h"
 #include "base/must.h"
 #include "server/http_internal.h"
@@ -133,20 +134,6 @@ static char *put(char *to, struct http_text text)
 	return to + text.length;
 }
 
-static char *put_number(char *to, uint64_t number)
-{
-	char digits[20];
-	size_t count = 0;
-
-	do {
-		digits[count++] = (char)('0' + number % 10);
-		number /= 10;
-	} while (number > 0);
-	while (count > 0)
-		*to++ = digits[--count];
-	return to;
-}
-
 /* Room for all that is not counted one by one. */
 #define FIXED_BYTES 256
 
@@ -170,7 +157,7 @@ static inline char *put_head(char *to, const struct http_reply *reply,
 	}
 	if (reply->has_length) {
 		to = put(to, TEXT("Content-Length: "));
-		to = put_number(to, reply->length);
+		to += digits_put(to, reply->length);
 		to = put(to, TEXT("\r\n"));
 	} else if (reply->says_chunked) {
 		to = put(to, TEXT("Transfer-Encoding: chunked\r\n"));

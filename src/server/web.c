@@ -13,17 +13,48 @@
 #define SPARES_MAX         64
 #define SPARE_OUTPUT_BYTES 16384
 
-uint64_t web_now_us(void)
+uint64_t web_now_us(struct web *web)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	web->now_us =
+		(uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	return web->now_us;
+}
+
+/* When work on a request begins. Of several in one turn of the loop it does
+ * where the one before has ended, which was looked at then. */
+static uint64_t beginning(struct web *web)
+{
+	uint64_t turn = loop_turns(web->settings.api->muster->loop);
+
+	if (turn == web->turn && web->now_us > 0)
+		return web->now_us;
+	web->turn = turn;
+	return web_now_us(web);
+}
+
+/* By the monotonic clock: how much the other is ahead changes when somebody
+ * sets it, and is looked at once a millisecond. */
+int64_t web_wall_ms(struct web *web)
+{
+	uint64_t now_ms = loop_now_ms(web->settings.api->muster->loop);
+	struct timespec wall;
+
+	if (now_ms != web->wall_read_ms) {
+		clock_gettime(CLOCK_REALTIME, &wall);
+		web->wall_read_ms = now_ms;
+		web->wall_ahead_us = (int64_t)wall.tv_sec * 1000000 +
+				     wall.tv_nsec / 1000 -
+				     (int64_t)web_now_us(web);
+	}
+	return ((int64_t)web->now_us + web->wall_ahead_us) / 1000;
 }
 
 uint64_t web_took_us(const struct web_request *request)
 {
-	uint64_t now_us = web_now_us();
+	uint64_t now_us = web_now_us(request->web);
 
 	return now_us > request->api.began_us ? now_us - request->api.began_us
 					      : 0;
@@ -168,7 +199,7 @@ static struct web_request *begin(struct web *web, struct muster_http *http)
 	request->api.stream = &web_stream;
 	request->api.is_streamed = false;
 	request->api.chosen = NULL;
-	request->api.began_us = web_now_us();
+	request->api.began_us = beginning(web);
 	memset(request->words, 0, sizeof(request->words));
 	request->is_running = request->is_answered = false;
 	request->allowed = ROUTER_ANY;
@@ -604,7 +635,7 @@ void web_refuse(struct muster_http *http, int status, const char *reason,
 		.web = web,
 		.http = http,
 		.client = { .address = muster_http_client(http) },
-		.api = { .began_us = web_now_us() },
+		.api = { .began_us = web_now_us(web) },
 	};
 	struct json_writer writer = json_writer(body);
 

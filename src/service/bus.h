@@ -110,6 +110,7 @@ struct bus_outgoing {
 	 * that time is over; 0: not. See store_bus_publish(). */
 	uint32_t keep;
 	uint32_t keep_ms;
+	bool is_checked; /* the body is that, and not too deep, for sure */
 };
 
 /*

@@ -14,6 +14,7 @@
 #include "service/node_bus.h"
 #include "service/peers.h"
 #include "service/pubsub.h"
+#include "service/rooms.h"
 #include "service/routine.h"
 #include "service/rpc.h"
 #include "service/stats.h"
@@ -33,6 +34,7 @@ static const struct node_part *const parts[] = {
 	&bus_part,
 	&pubsub_part,
 	&rpc_part,
+	&rooms_part,
 	&tasks_part,
 	NULL, /* the end */
 	/* clang-format on */
@@ -279,6 +281,8 @@ void node_release(struct muster *muster)
 
 static void await_release(struct muster *muster)
 {
+	if (muster->holds > 0 && muster->settings.on_held != NULL)
+		muster->settings.on_held(muster->settings.owner);
 	while (muster->holds > 0 && !muster->is_late) {
 		muster->idle_wait = fiber_wait_begin();
 		DISCARD(routine_park(muster, muster->idle_wait, 0));
@@ -507,6 +511,7 @@ void node_free(struct muster *muster)
 	/* Abandoned fibers hold their stacks: those go with the process. */
 	if (list_is_empty(&muster->routines))
 		fiber_pool_free(muster->fibers);
+	routine_free_spares(muster);
 	free(muster->name);
 	free(muster->store_url);
 	free(muster->prefix);

@@ -79,12 +79,16 @@ struct node_settings {
 	int slot; /* of a worker: it is to be NAME-worker-SLOT; 0: any */
 	/* Told once, from the loop: all is closed, the node may be freed. */
 	void (*on_closed)(void *owner, int exit_code);
+	/* It is to go, and somebody holds it: see node_hold(). From its fiber.
+	 * NULL: they know by themselves. */
+	void (*on_held)(void *owner);
 	void *owner;
 };
 
 struct bus;
 struct peers;
 struct pubsub;
+struct rooms;
 struct routine;
 struct rpc;
 struct stats;
@@ -105,6 +109,8 @@ struct muster {
 	struct store *store;
 	struct fiber_pool *fibers;
 	struct list routines;
+	struct routine *spare_routines;
+	uint32_t spare_routine_count;
 	struct routine *own; /* the one that starts and stops it */
 	struct timer *drain_deadline;
 	struct fiber_wait idle_wait; /* its own, for others to end */
@@ -126,6 +132,7 @@ struct muster {
 	struct bus *bus; /* NULL: a guest without a token */
 	struct pubsub *pubsub;
 	struct rpc *rpc;
+	struct rooms *rooms;
 	struct stats *stats;
 	struct tasks *tasks;
 };

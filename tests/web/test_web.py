@@ -1101,6 +1101,21 @@ def frame_of(client):
     return first, content
 
 
+def test_a_port_for_lines_that_is_taken_ends_it():
+    tcp = own_address().replace(":8080", ":5000")
+    host, port = tcp.split(":")
+    with socket.socket() as holder, tempfile.TemporaryDirectory() as home:
+        holder.bind((host, int(port)))
+        holder.listen()
+        settings = {"MUSTER_HOME": home, "WORKERS": "2", "TCP_PORT": tcp}
+        with Program(EXAMPLE, "--listen", own_address(), **settings) as process:
+            process.expect("cannot listen on .*in use")
+            told = time.monotonic()
+            process.end(1)
+            # HTTP does not hold it: that would be until the drain's deadline.
+            assert time.monotonic() - told < 20, "it took its time"
+
+
 def test_clients_that_stay_are_told_to_go():
     for told in signal.SIGHUP, signal.SIGTERM:
         tcp = own_address().replace(":8080", ":5000")
