@@ -287,24 +287,31 @@ static void name_http(struct program *program,
 static void announce_examples(const struct program *program, int port)
 {
 	const char *const *examples = program->app->examples;
+	const char *before = "try:";
 
-	for (size_t i = 0; examples != NULL && examples[i] != NULL; i++)
-		printf("%s curl http://localhost:%d/api/%s\n",
-		       i == 0 ? "try:" : "    ", port, examples[i]);
+	if (program->options.public_folder != NULL) {
+		printf("%s http://localhost:%d/ in a browser\n", before, port);
+		before = "    ";
+	}
+	for (size_t i = 0; examples != NULL && examples[i] != NULL; i++) {
+		printf("%s curl http://localhost:%d/api/%s\n", before, port,
+		       examples[i]);
+		before = "    ";
+	}
 }
 
 static void announce_sockets(const struct program *program,
 			     const struct muster_address *tcp)
 {
 	if (program->port > 0)
-		printf("     ws://localhost:%d/ws    WebSocket; /primus for "
-		       "clients of actionHero\n",
+		printf("     ws://localhost:%d/ws   and /primus, for clients "
+		       "of actionHero\n",
 		       program->port);
 	if (tcp != NULL && tcp->port > 0)
-		printf("     telnet localhost %d    a line an action\n",
+		printf("     telnet localhost %d       and a line: status\n",
 		       tcp->port);
 	else if (tcp != NULL)
-		printf("     %s    a line an action\n", tcp->url);
+		printf("     %s   and a line: status\n", tcp->url);
 }
 
 /* Of TCP; NULL where there is none. */

@@ -19,7 +19,7 @@ static const struct store_bytes nothing = { "", 0 };
 /* ---- rooms ---- */
 
 struct room {
-	uint64_t number; /* when it was made, in microseconds */
+	uint64_t number;  /* when it was made, in microseconds */
 	uint64_t gone_ms; /* when it was destroyed, by the boot's clock; 0 */
 };
 
@@ -106,8 +106,7 @@ static bool split(struct store_bytes bytes, struct store_bytes *text,
 	if (bytes.length < 1 + length)
 		return false;
 	*text = store_bytes(bytes.data + 1, length);
-	*rest = store_bytes(bytes.data + 1 + length,
-			    bytes.length - 1 - length);
+	*rest = store_bytes(bytes.data + 1 + length, bytes.length - 1 - length);
 	return true;
 }
 
@@ -282,11 +281,10 @@ static void sweep(struct lmdb_batch *batch)
 
 	for (int i = 0; i < SWEEP_MAX; i++) {
 		if (!lmdb_seek(batch, TABLE_WEB_AT, nothing, &key, &value) ||
-		    key.length < 9 ||
-		    lmdb_number(key, 0, 8) > batch->boot_ms)
+		    key.length < 9 || lmdb_number(key, 0, 8) > batch->boot_ms)
 			return;
-		struct store_bytes name = arena_copy(
-			&batch->arena, key.data + 8, key.length - 8);
+		struct store_bytes name =
+			arena_copy(&batch->arena, key.data + 8, key.length - 8);
 
 		lmdb_delete_here(batch, TABLE_WEB_AT);
 		forget_client(batch, name);
@@ -336,11 +334,10 @@ static uint64_t tell_clients(struct lmdb_batch *batch, struct store_bytes room,
 	struct store_bytes name;
 	struct store_bytes value;
 	uint64_t told = 0;
-	bool has_more =
-		first_with(batch, TABLE_MEMBER, &start, &name, &value);
+	bool has_more = first_with(batch, TABLE_MEMBER, &start, &name, &value);
 
-	for (; has_more; has_more = next_with(batch, TABLE_MEMBER, &start,
-					      &name, &value))
+	for (; has_more;
+	     has_more = next_with(batch, TABLE_MEMBER, &start, &name, &value))
 		if (!store_bytes_equal(name, but))
 			told += push(batch,
 				     arena_copy(&batch->arena, name.data,
@@ -377,9 +374,9 @@ static void remove_members(struct lmdb_batch *batch, struct store_bytes name)
 		struct lmdb_key owned;
 
 		if (rest.length > 0 && split(value, &owner, &record)) {
-			owned = owned_key(owner, name,
-					  store_bytes(rest.data + 1,
-						      rest.length - 1));
+			owned = owned_key(
+				owner, name,
+				store_bytes(rest.data + 1, rest.length - 1));
 			lmdb_delete_here(batch, TABLE_MEMBER);
 			lmdb_delete(batch, TABLE_MEMBER_OF,
 				    lmdb_key_all(&owned));
@@ -396,14 +393,15 @@ static void forget_gone(struct lmdb_batch *batch)
 	struct store_bytes value;
 	bool has_more = lmdb_seek(batch, TABLE_ROOM, nothing, &name, &value);
 
-	for (; has_more; has_more = lmdb_next(batch, TABLE_ROOM, &name, &value))
-	{
+	for (; has_more;
+	     has_more = lmdb_next(batch, TABLE_ROOM, &name, &value)) {
 		struct room room;
 
 		if (value.length != sizeof(room))
 			continue;
 		memcpy(&room, value.data, sizeof(room));
-		if (room.gone_ms != 0 && batch->boot_ms > room.gone_ms + GONE_MS)
+		if (room.gone_ms != 0 &&
+		    batch->boot_ms > room.gone_ms + GONE_MS)
 			lmdb_delete_here(batch, TABLE_ROOM);
 	}
 }
@@ -436,11 +434,10 @@ static uint64_t count_members(struct lmdb_batch *batch, struct store_bytes name)
 
 	lmdb_key_start(&start);
 	add_text(&start, name);
-	bool has_more =
-		first_with(batch, TABLE_MEMBER, &start, &rest, &value);
+	bool has_more = first_with(batch, TABLE_MEMBER, &start, &rest, &value);
 
-	for (; has_more; has_more = next_with(batch, TABLE_MEMBER, &start,
-					      &rest, &value))
+	for (; has_more;
+	     has_more = next_with(batch, TABLE_MEMBER, &start, &rest, &value))
 		count++;
 	return count;
 }
@@ -505,16 +502,16 @@ void lmdb_room_join(struct lmdb_batch *batch, struct store_call *call)
 		prolong(batch, request->member, request->web_ms);
 	call->answer.number.value = room.number;
 	call->answer.result = STORE_KNOWN;
-	bool is_there = find_member(batch, request->room, kind,
-				    request->member, &before);
+	bool is_there = find_member(batch, request->room, kind, request->member,
+				    &before);
 
 	if (is_there && store_bytes_equal(before, request->owner) &&
 	    request->number == 0)
 		return;
 	if (is_there)
-		remove_member(batch, request->room, request->member,
-			      arena_copy(&batch->arena, before.data,
-					 before.length));
+		remove_member(
+			batch, request->room, request->member,
+			arena_copy(&batch->arena, before.data, before.length));
 	put_member(batch, request, kind);
 	call->answer.result = STORE_DONE;
 }
@@ -546,8 +543,7 @@ void lmdb_room_members(struct lmdb_batch *batch, struct store_call *call)
 
 	lmdb_key_start(&start);
 	add_text(&start, request->room);
-	bool has_more =
-		first_with(batch, TABLE_MEMBER, &start, &rest, &value);
+	bool has_more = first_with(batch, TABLE_MEMBER, &start, &rest, &value);
 
 	for (; has_more && count < most;
 	     has_more = next_with(batch, TABLE_MEMBER, &start, &rest, &value)) {
@@ -558,8 +554,8 @@ void lmdb_room_members(struct lmdb_batch *batch, struct store_call *call)
 			continue;
 		list[count].id = arena_copy(&call->arena, rest.data + 1,
 					    rest.length - 1);
-		list[count++].record = arena_copy(&call->arena, record.data,
-						  record.length);
+		list[count++].record =
+			arena_copy(&call->arena, record.data, record.length);
 	}
 	call->answer.result = find_room(batch, request->room, &room)
 				      ? STORE_DONE

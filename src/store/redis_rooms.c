@@ -137,9 +137,8 @@ static void on_left(struct redis *redis, struct redis_command *command,
 		    const redisReply *reply)
 {
 	(void)redis;
-	command->call->answer.result = redis_reply_integer(reply) == 1
-					       ? STORE_DONE
-					       : STORE_NOT_FOUND;
+	command->call->answer.result =
+		redis_reply_integer(reply) == 1 ? STORE_DONE : STORE_NOT_FOUND;
 	redis_finish(command);
 }
 
@@ -170,8 +169,8 @@ static struct store_bytes record_of(struct store_call *call,
 
 	if (rest == NULL || end - rest < 3)
 		return member;
-	struct store_bytes record = arena_copy(&call->arena, rest + 1,
-					       (size_t)(end - rest) - 1);
+	struct store_bytes record =
+		arena_copy(&call->arena, rest + 1, (size_t)(end - rest) - 1);
 
 	((char *)(uintptr_t)record.data)[0] = '{';
 	return record;
@@ -222,7 +221,7 @@ static void on_said(struct redis *redis, struct redis_command *command,
 	int64_t told = redis_reply_integer(reply);
 
 	(void)redis;
-	answer->result = told == -1  ? STORE_NOT_FOUND
+	answer->result = told == -1   ? STORE_NOT_FOUND
 			 : told == -2 ? STORE_LOST
 				      : STORE_DONE;
 	answer->number.value = told < 0 ? 0 : (uint64_t)told;

@@ -1,7 +1,7 @@
 /*
  * store - what the processes of a cluster share: tasks, cache, locks, peers,
- * names, statistics, rooms. Two back ends, LMDB for one host and Redis (or Valkey)
- * for many, behind one set of operations; the URL picks.
+ * names, statistics, rooms. Two back ends, LMDB for one host and Redis (or
+ * Valkey) for many, behind one set of operations; the URL picks.
  *
  * Each operation is one atomic step, and answers exactly once, from the loop,
  * after the step is committed or has failed, and within its deadline. Past the

@@ -410,8 +410,8 @@ static int check_field(const struct store *store, const struct field *field,
 				   "the %s has %zu bytes, but %zu are the most "
 				   "(raise the limit, or store a reference)",
 				   field->name, bytes.length, most);
-	if (bytes.length == 0 && (field->kind == NAME || field->kind == OWNER ||
-				  field->kind == KEY))
+	if (bytes.length == 0 &&
+	    (field->kind == NAME || field->kind == OWNER || field->kind == KEY))
 		return problem_set(problem, -EINVAL, "STORE_NAME_INVALID",
 				   "the %s is empty", field->name);
 	if ((field->kind == NAME || field->kind == OPTIONAL_NAME) &&

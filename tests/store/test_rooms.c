@@ -224,8 +224,8 @@ static void a_client_has_the_last_messages(void **state)
 		snprintf(text, sizeof(text), "%d", i);
 		assert_done(say(f, "r", text));
 	}
-	struct reply *left = ASK(web_visit, .client = T("w1"), .take = 2,
-				 .web_ms = HOUR_MS);
+	struct reply *left =
+		ASK(web_visit, .client = T("w1"), .take = 2, .web_ms = HOUR_MS);
 
 	assert_int_equal(left->count, 2);
 	assert_string_equal(left->items[0].text, "2");
