@@ -63,6 +63,11 @@ struct muster_app {
 	uint32_t line_bytes;      /* of TCP's; 64 KiB */
 	uint32_t file_bytes;      /* of a file over either; 1 MiB */
 	uint32_t timeout_ms;      /* of actions that have none; 30,000 */
+	/* HTTP actions a second that one address may ask a worker for, and how
+	 * many at once: 429 with Retry-After. No limit; as many as a second. An
+	 * address is muster_http_client()'s, of IPv6 its first 64 bits. */
+	uint32_t client_rate;
+	uint32_t client_burst;
 	/* Answers without what is known of the server, and of the client. */
 	bool no_server_information;
 	bool no_requester_information;

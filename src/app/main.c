@@ -159,6 +159,8 @@ static int make_web(struct program *program, struct muster *muster,
 		.body_bytes = app->limits.body_bytes > 0
 				      ? app->limits.body_bytes
 				      : HTTP_BODY_BYTES,
+		.client_rate = app->client_rate,
+		.client_burst = app->client_burst,
 		.no_server_information = app->no_server_information,
 		.no_requester_information = app->no_requester_information,
 		.is_draining = is_draining,

@@ -105,6 +105,7 @@ int bus_send(struct bus *bus, struct envelope_text lane,
 		.channel = message->channel,
 		.body = message->body.length > 0 ? message->body
 						 : bus_text("null"),
+		.is_checked = message->is_checked,
 		.seq = out->seq + 1,
 		.ts_ms = bus_now_ms(bus),
 	};

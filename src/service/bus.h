@@ -105,6 +105,7 @@ struct bus_outgoing {
 	struct envelope_text channel; /* empty: none; no pattern */
 	struct envelope_text to;      /* a server's id; empty: all */
 	struct envelope_text body;    /* one JSON value; empty: null */
+	bool is_checked; /* the body is that, and not too deep, for sure */
 };
 
 /*

@@ -507,6 +507,7 @@ void node_free(struct muster *muster)
 	/* Abandoned fibers hold their stacks: those go with the process. */
 	if (list_is_empty(&muster->routines))
 		fiber_pool_free(muster->fibers);
+	routine_free_spares(muster);
 	free(muster->name);
 	free(muster->store_url);
 	free(muster->prefix);

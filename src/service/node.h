@@ -105,6 +105,8 @@ struct muster {
 	struct store *store;
 	struct fiber_pool *fibers;
 	struct list routines;
+	struct routine *spare_routines;
+	uint32_t spare_routine_count;
 	struct routine *own; /* the one that starts and stops it */
 	struct timer *drain_deadline;
 	struct fiber_wait idle_wait; /* its own, for others to end */

@@ -17,8 +17,9 @@
 #include "store/lmdb_internal.h"
 #include "store/store_bus_internal.h"
 
-#define HEAD_BYTES  8 /* u32 length of the message, u32 of the channel */
-#define GATHERED    (1 << 18) /* bytes that leave before the turn ends */
+#define HEAD_BYTES  8    /* u32 length of the message, u32 of the channel */
+#define GATHERED    8192 /* bytes that leave before the turn ends */
+#define KEPT        (1 << 18) /* bytes of an empty queue */
 #define INCOMING    1024
 #define TRY_MS      20
 #define BACKLOG     512
@@ -209,7 +210,8 @@ static bool connect_to(struct receiver *receiver)
 	return true;
 }
 
-/* All that has gathered, in one write; what does not go stays here rather than
+/* All that has gathered, in one write, so that whoever receives it works on it
+ * while the next gathers; what does not go stays here rather than
  * in the stream, so that there is one bound. */
 static void flush(struct receiver *receiver)
 {
@@ -224,7 +226,7 @@ static void flush(struct receiver *receiver)
 			       buffer_length(&receiver->queue) };
 	DISCARD(stream_write(receiver->stream, &part, 1)); /* it has a copy */
 	buffer_consume(&receiver->queue, buffer_length(&receiver->queue));
-	buffer_trim(&receiver->queue, (size_t)2 * GATHERED);
+	buffer_trim(&receiver->queue, KEPT);
 }
 
 static void run_flush(struct loop_task *task)

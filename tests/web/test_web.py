@@ -1,9 +1,12 @@
 """Actions over HTTP, to the byte: test_web.py APP EXAMPLE [TEST]"""
 
 import contextlib
+import http.client
 import json
 import os
 import re
+import resource
+import select
 import shutil
 import signal
 import socket
@@ -16,7 +19,7 @@ APP, EXAMPLE = sys.argv[1:3]
 del sys.argv[2:3]
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
-from program import DEADLINE_S, Program, Skipped, equal, main, own_address
+from program import DEADLINE_S, WRAPPER, Program, Skipped, equal, main, own_address
 
 HEX40 = "[0-9a-f]{40}"
 UUID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
@@ -598,6 +601,272 @@ def test_a_slow_reader_holds_up_its_own_answer_only():
             # 1 GB was to be sent; what waits is bounded.
             assert memory < 200000, memory
         process.expect("pieces ended cancelled")
+
+
+def test_a_client_that_asks_too_often():
+    with serving(TEST_RATE="1", TEST_BURST="5") as (_, client):
+        answers = [client.get("/api/made") for _ in range(40)]
+        equal({answer.status for answer in answers[:5]}, {201})
+        refused = [answer for answer in answers if answer.status == 429]
+        assert refused, answers
+        complains(refused[0], 429, "you have asked too often, try again later")
+        equal(refused[0].headers["retry-after"], "1")
+        # What is no action is not counted, and one's address is one's own.
+        equal(client.get("/healthz").status, 200)
+        host, port = client.address.rsplit(":", 1)
+        other = http.client.HTTPConnection(host, int(port), DEADLINE_S, ("127.0.0.9", 0))
+        other.request("GET", "/api/made")
+        equal(other.getresponse().status, 201)
+        other.close()
+
+
+def test_requests_of_a_connection():
+    with serving(TEST_REQUESTS="3") as (_, client):
+        with Client(client.address) as other:
+            for connection in (None, None, "close"):
+                answer = other.get("/api/made")
+                equal((answer.status, answer.headers.get("connection")), (201, connection))
+            equal(all_of(other), b"")
+
+
+def test_connections_of_a_worker():
+    with serving(TEST_CONNECTIONS="2") as (_, client):
+        equal(client.get("/api/made").status, 201)
+        with Client(client.address) as second:
+            equal(second.get("/api/made").status, 201)
+            third = Client(client.address)
+            third.send(b"GET /api/made HTTP/1.1\r\nHost: x\r\n\r\n")
+            # It waits until there is room.
+            for _ in range(20):
+                equal(client.get("/api/made").status, 201)
+            equal(select.select([third.socket], [], [], 0)[0], [])
+        equal(third.answer().status, 201)
+        third.socket.close()
+
+
+def test_slow_clients_harm_nobody():
+    """A thousand of them, each in its own way, and one that is quick."""
+    wanted = 1000
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2 * wanted:
+        raise Skipped("too few files may be open here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * wanted), hard))
+    begun = (
+        b"",
+        b"GET /api/made HTTP/1.1\r\nHo",
+        b"POST /api/echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{",
+        b"POST /api/echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+        b"GET /api/pieces?count=1000 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /api/nap?ms=600000 HTTP/1.1\r\nHost: x\r\n\r\n",
+    )
+    with serving(TEST_HEAD_MS="3000", TEST_BODY_MS="3000") as (process, client):
+        # It is an idle one from here on, not one that never asked.
+        equal(client.get("/api/made").status, 201)
+        slow = []
+        for number in range(wanted):
+            other = Client(client.address)
+            other.send(begun[number % len(begun)])
+            slow.append(other)
+        for number in range(500):
+            answer = client.get(f"/api/echo?text={number}")
+            equal((answer.status, answer.json["text"]), (200, str(number)))
+        # Those who began something are told that it took too long.
+        for kind in (1, 2, 3):
+            for other in slow[kind :: len(begun)]:
+                answer = other.answer()
+                complains(answer, 408, "the request took too long")
+        for other in slow[:: len(begun)]:
+            with contextlib.suppress(ConnectionResetError):
+                all_of(other)
+        equal(client.get("/api/made").status, 201)
+        for other in slow:
+            other.socket.close()
+        until(lambda: running(client) == 0)
+
+
+def running(client):
+    metrics = client.get("/metrics").body.decode()
+    return int(re.search(r"^muster_actions_running\{.*\} (\d+)$", metrics, re.M)[1])
+
+
+def test_ten_thousand_actions_wait_at_once():
+    """On as many connections as there may be, and then on fewer."""
+    wanted = 10000
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    room = hard if hard != resource.RLIM_INFINITY else 1 << 20
+    wanted = min(wanted, room - 200)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(room, wanted + 200), hard))
+    with serving() as (process, client):
+        equal(client.get("/api/made").status, 201)
+        worker = children(process.pid)[0]
+        before = memory_of(worker)
+        # Their output is not read: it tells of each.
+        waiting = []
+        for _ in range(wanted):
+            other = Client(client.address)
+            other.send(b"GET /api/longNap HTTP/1.1\r\nHost: x\r\n\r\n")
+            waiting.append(other)
+        until(lambda: running(client) == wanted)
+        each = (memory_of(worker) - before) / wanted
+        print(f"# {wanted} actions wait, {each:.1f} KiB each", flush=True)
+        assert each < 200 or WRAPPER, each
+        equal(client.get("/api/made").status, 201)
+        for other in waiting:
+            other.socket.close()
+        until(lambda: running(client) == 0)
+        equal(client.get("/api/made").status, 201)
+
+
+def memory_of(pid):
+    """Its own, in KiB."""
+    with open(f"/proc/{pid}/smaps_rollup") as file:
+        return int(re.search(r"^Pss:\s+(\d+)", file.read(), re.M)[1])
+
+
+def test_a_stack_that_overflows_is_named():
+    with serving(WORKERS="2") as (process, client):
+        with Client(client.address) as other:
+            other.send(b"GET /api/overflow HTTP/1.1\r\nHost: x\r\n\r\n")
+            process.expect("overflow")
+            with contextlib.suppress(ConnectionResetError):
+                equal(all_of(other), b"")
+        until(lambda: status_of(client.address, "/api/made") == 201)
+
+
+def raw(address, data):
+    """All that it is answered with, until the server closes."""
+    with Client(address) as client:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            client.send(data)
+        with contextlib.suppress(ConnectionResetError):
+            all_of(client)
+        return client.rest
+
+
+def test_requests_that_smuggle():
+    post = b"POST /api/echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    second = b"GET /api/teapot HTTP/1.1\r\nHost: x\r\n\r\n"
+    forms = [
+        post + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + second,
+        post + b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n" + second,
+        post + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}\n" + second,
+        post + b"Content-Length: 2, 3\r\n\r\n{}" + second,
+        post + b"Content-Length: +2\r\n\r\n{}" + second,
+        post + b"Content-Length: 0x2\r\n\r\n{}" + second,
+        post + b"Content-Length: -1\r\n\r\n{}" + second,
+        post + b"Content-Length : 2\r\n\r\n{}" + second,
+        post + b"Content-Length: 99999999999999999999\r\n\r\n{}" + second,
+        post + b"Transfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n" + second,
+        post + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + second,
+        post + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + second,
+        post + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + second,
+        post + b"Transfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n" + second,
+        post + b" Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + second,
+        post + b"X: a\nTransfer-Encoding: chunked\n\r\n0\r\n\r\n" + second,
+        post + b"Transfer-Encoding: chunked\r\n\r\n2;a=\"\n\"\r\n{}\r\n0\r\n\r\n" + second,
+        post + b"Transfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n" + second,
+        post + b"Transfer-Encoding: chunked\r\n\r\n2\n{}\n0\n\n" + second,
+        post + b"Transfer-Encoding: chunked\r\n\r\n10000000000000002\r\n{}\r\n0\r\n\r\n" + second,
+        post.replace(b"HTTP/1.1", b"HTTP/1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + second,
+        post + b"Host: y\r\nContent-Length: 2\r\n\r\n{}" + second,
+        b"GET /api/made HTTP/1.1\r\n\r\n" + second,
+        b"GET /api/made HTTP/1.1\r\nHost: a b\r\n\r\n" + second,
+    ]
+    with serving() as (_, client):
+        for data in forms:
+            answer = raw(client.address, data)
+            status = int(answer[9:12])
+            assert status in (400, 413, 501), (data, answer)
+            assert b"Connection: close" in answer, (data, answer)
+            # The second one is never seen as one.
+            equal(answer.count(b"HTTP/1.1 "), 1)
+            assert b"teapot" not in answer, (data, answer)
+            error = json.loads(answer.partition(b"\r\n\r\n")[2])
+            equal(list(error), ["error", "serverInformation", "requesterInformation"])
+        # A body of a method that has none is not the next request.
+        data = b"GET /api/made HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(second)
+        client.send(data + second)
+        equal(client.answer().status, 201)
+        equal(client.get("/api/teapot").status, 418)
+
+
+def test_heads_that_are_too_much():
+    with serving() as (_, client):
+        many = b"".join(b"X-%d: y\r\n" % i for i in range(100000))
+        answer = raw(client.address, b"GET /api/made HTTP/1.1\r\nHost: x\r\n" + many + b"\r\n")
+        # What was sent behind the answer may have made the system drop it.
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 431 "), answer[:100]
+        many = b"".join(b"X:\r\n" for i in range(101))
+        answer = raw(client.address, b"GET /api/made HTTP/1.1\r\nHost: x\r\n" + many + b"\r\n")
+        assert answer.startswith(b"HTTP/1.1 431 "), answer[:100]
+        for data in (
+            b"GET /api/made HTTP/1.1\r\nHost: x\r\nA: \0\r\n\r\n",
+            b"GET /api/made HTTP/1.1\r\nHost: x\r\nA\0: b\r\n\r\n",
+            b"GET /api/made\0 HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET /api/made HTTP/1.1 \r\nHost: x\r\n\r\n",
+            b"G\xc3\xa9T /api/made HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"GET /api/m\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+            b"\0" * 100,
+        ):
+            answer = raw(client.address, data)
+            assert answer.startswith(b"HTTP/1.1 400 "), (data, answer)
+        for version, status in ((b"HTTP/2.0", 505), (b"HTTP/1.9", 201), (b"HTTP/0.9", 505)):
+            answer = raw(client.address, b"GET /api/made %s\r\nHost: x\r\nConnection: close\r\n\r\n" % version)
+            assert answer.startswith(b"HTTP/1.1 %d " % status), (version, answer)
+        equal(client.get("/api/made").status, 201)
+
+
+def test_nothing_outside_the_folder_is_reached():
+    with tempfile.TemporaryDirectory() as folder:
+        root = os.path.join(folder, "public")
+        os.makedirs(os.path.join(root, "sub"))
+        for path, text in (("secret", "secret"), ("public/a.txt", "a"), ("public/.hidden", "secret"), ("public/sub/index.html", "index")):
+            with open(os.path.join(folder, path), "w") as file:
+                file.write(text)
+        os.symlink("../secret", os.path.join(root, "relative"))
+        os.symlink(os.path.join(folder, "secret"), os.path.join(root, "absolute"))
+        os.symlink("..", os.path.join(root, "up"))
+        os.symlink("a.txt", os.path.join(root, "inside"))
+        os.mkfifo(os.path.join(root, "fifo"))
+        with serving(TEST_PUBLIC=root) as (_, client):
+            equal(client.get("/a.txt").body, b"a")
+            equal(client.get("/%61.txt").body, b"a")
+            equal(client.get("/sub/").body, b"index")
+            for target in (
+                "/../secret",
+                "/sub/../../secret",
+                "/%2e%2e/secret",
+                "/%2E%2E%2fsecret",
+                "/..%2fsecret",
+                "/%252e%252e/secret",
+                "/..%5csecret",
+                "//../secret",
+                "/./../secret",
+                "/sub/%2e%2e/%2e%2e/secret",
+                "/a.txt%00.html",
+                "/a.txt/",
+                "/a.txt/..%2f..%2fsecret",
+                "/relative",
+                "/absolute",
+                "/up/secret",
+                "/up/public/a.txt",
+                "/.hidden",
+                "/%2ehidden",
+                "/fifo",
+                "/etc/passwd",
+                "/%c0%ae%c0%ae/secret",
+                "/nothing",
+                "/" + "a/" * 2000,
+                "/" + "a" * 300,
+            ):
+                answer = client.get(target)
+                assert answer.status in (400, 404), (target, answer.status)
+                assert b"secret" not in answer.body.partition(b'"requester')[0], target
+                assert "error" in answer.json, target
+            # The target need not be a path.
+            answer = client.get("http://x/../secret")
+            assert answer.status in (400, 404), answer.body
 
 
 def test_inputs():
