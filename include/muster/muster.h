@@ -23,6 +23,7 @@
 #include <muster/node.h>
 #include <muster/peer.h>
 #include <muster/pubsub.h>
+#include <muster/room.h>
 #include <muster/rpc.h>
 #include <muster/stats.h>
 #include <muster/task.h>
@@ -41,6 +42,7 @@ struct muster_app {
 	const struct muster_task *tasks;
 	const struct muster_method *methods; /* see muster/rpc.h */
 	unsigned allowed;                    /* enum muster_allowed */
+	const struct muster_room *rooms;     /* see muster/room.h */
 	const struct muster_route *routes;
 
 	/* In each worker, on a fiber: before it serves, which it does not where
@@ -68,6 +70,8 @@ struct muster_app {
 	 * address is muster_http_client()'s, of IPv6 its first 64 bits. */
 	uint32_t client_rate;
 	uint32_t client_burst;
+	uint32_t web_ms;       /* for a web client to come back; 300,000 */
+	uint32_t web_messages; /* that are kept for one; 200 */
 	/* Answers without what is known of the server, and of the client. */
 	bool no_server_information;
 	bool no_requester_information;

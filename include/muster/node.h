@@ -53,6 +53,7 @@ extern "C" {
 
 struct muster_cluster;
 struct muster_method;
+struct muster_room;
 struct muster_task;
 struct muster;
 
@@ -105,6 +106,11 @@ struct muster_node_options {
 	/* See muster/rpc.h. */
 	const struct muster_method *methods; /* ends with one without a name */
 	unsigned allowed;                    /* enum muster_allowed */
+
+	/* See muster/room.h. */
+	const struct muster_room *rooms; /* ends with one without a name */
+	uint32_t web_ms;       /* for a web client to come back; 300,000 */
+	uint32_t web_messages; /* that are kept for one; 200 */
 
 	/* See muster/task.h. */
 	const struct muster_task *tasks; /* ends with one that is all zeros */

@@ -22,6 +22,8 @@
 
 #define STORE_MS              5000
 #define DRAIN_MS              30000
+#define WEB_MS                300000
+#define WEB_MESSAGES          200
 #define CACHE_VALUE_BYTES     ((size_t)1024 * 1024)
 #define CACHE_VALUE_BYTES_MAX ((size_t)512 * 1024 * 1024) /* Redis's own */
 
@@ -164,6 +166,10 @@ static int complete(struct muster_node_options *options,
 				   "most",
 				   options->cache_value_bytes,
 				   CACHE_VALUE_BYTES_MAX);
+	if (options->web_ms == 0)
+		options->web_ms = WEB_MS;
+	if (options->web_messages == 0)
+		options->web_messages = WEB_MESSAGES;
 	/* The worker itself leaves when its own time is over. */
 	if (options->drain_ms == 0)
 		options->drain_ms =

@@ -59,6 +59,7 @@ static void session_free(struct session *session)
 	struct sessions *sessions = session->sessions;
 
 	sessions->count--;
+	rooms_client_close(&session->rooms);
 	/* Drops what is not there any more where the node has gone. */
 	muster_connection_drop(sessions->api->muster, session->client.id);
 	buffer_fini(&session->params);
@@ -72,7 +73,7 @@ static void session_free(struct session *session)
 bool session_is_busy(const struct session *session)
 {
 	return !list_is_empty(&session->requests) ||
-	       !list_is_empty(&session->reads);
+	       !list_is_empty(&session->reads) || session->is_asking;
 }
 
 void session_settle(struct session *session)
@@ -246,8 +247,7 @@ void session_write_details(struct session *session, struct json_writer *writer)
 			       buffer_length(&session->params));
 	write_integer(writer, "connectedAt", session->connected_at_ms);
 	json_write_name(writer, "rooms");
-	json_write_array(writer);
-	json_write_array_end(writer);
+	session_write_rooms(session, writer);
 	write_integer(writer, "totalActions", (int64_t)session->client.total);
 	write_integer(writer, "pendingActions", session->client.pending);
 	json_write_object_end(writer);
@@ -362,6 +362,13 @@ struct session *session_open(struct sessions *sessions,
 		session->fingerprint = mem_text(session->client.id);
 	session->client.fingerprint =
 		session->fingerprint == NULL ? "" : session->fingerprint;
+	list_init(&session->asks);
+	session->rooms = (struct rooms_client){
+		.muster = sessions->api->muster,
+		.id = session->client.id,
+		.receive = session_hear,
+	};
+	rooms_client_open(&session->rooms);
 	sessions->count++;
 	send_welcome(session);
 	return session;

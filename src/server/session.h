@@ -4,11 +4,13 @@
  *
  * A session belongs to its connection until session_leave(); requests that
  * still run are abandoned then, and the session is gone with the last of them.
+ * What was asked of rooms by then is still done (session_rooms.c).
  * It calls its connection only through its struct session_kind.
  */
 #pragma once
 #include "api/api.h"
 #include "base/list.h"
+#include "service/rooms.h"
 
 struct session;
 
@@ -61,13 +63,19 @@ struct session {
 	void *connection; /* NULL: it has left */
 	struct client client;
 	struct list requests;
-	struct list reads;    /* of files */
+	struct list reads; /* of files */
+	struct rooms_client rooms;
+	struct list asks; /* of rooms, that wait for their turn */
+	size_t ask_count;
 	struct buffer params; /* sticky ones: a JSON object, or empty */
 	int64_t connected_at_ms;
 	uint64_t messages;
 	uint16_t port;
 	bool is_leaving; /* when its requests are done, or at once */
 	bool is_abandoning;
+	bool is_asking;    /* there is a fiber for the asks */
+	bool is_behind;    /* and what had to wait for them is looked at */
+	bool has_spoken;   /* in a room */
 	char *fingerprint; /* NULL: none */
 	char *address;
 };

@@ -95,6 +95,14 @@ static struct json_writer begin_answer(const struct frame *frame)
 	return writer;
 }
 
+/* What is no part of how something is asked. */
+static bool is_word(struct json_value key)
+{
+	return !json_string_is(key, "event", 5) &&
+	       !json_string_is(key, "messageId", 9) &&
+	       !json_string_is(key, "room", 4);
+}
+
 /* What was asked, without what says how: as clients know it. */
 static void write_rest(const struct frame *frame, struct json_writer *writer)
 {
@@ -107,9 +115,7 @@ static void write_rest(const struct frame *frame, struct json_writer *writer)
 	}
 	json_write_object(writer);
 	while (json_walk_next(&walk, &key, &value)) {
-		if (json_string_is(key, "event", 5) ||
-		    json_string_is(key, "messageId", 9) ||
-		    json_string_is(key, "room", 4))
+		if (!is_word(key))
 			continue;
 		json_write_raw(writer, key.text, key.length);
 		buffer_append(writer->buffer, ":", 1);
@@ -226,28 +232,150 @@ static void on_documentation(const struct frame *frame)
 	end_answer(frame, &writer);
 }
 
-static void on_room(const struct frame *frame)
+/* ---- Rooms ---- */
+
+static const char *keep_text(struct arena *arena, struct json_value value)
 {
-	refuse(frame, "Error: room does not exist");
+	size_t length;
+
+	if (json_kind_of(value) != JSON_STRING)
+		return arena_text(arena, value.text, value.length);
+	const char *text =
+		json_string_of(value, arena_take(arena, value.length), &length);
+
+	/* A name ends where it has a NUL: there is no such room. */
+	return arena_text(arena, text, length);
+}
+
+/* What is said is all that is no part of how: one value as it is, more as words
+ * in their order. NULL: nothing. */
+static const char *read_message(struct arena *arena, struct json_value whole)
+{
+	struct json_walk walk = json_walk(whole);
+	struct json_value key, value, first = { NULL, 0 };
+	struct buffer words = { 0 };
+	struct buffer text = { 0 };
+	size_t count = 0;
+
+	while (json_walk_next(&walk, &key, &value)) {
+		if (!is_word(key))
+			continue;
+		if (count++ == 0)
+			first = value;
+		else
+			buffer_append(&words, " ", 1);
+		buffer_append_text(&words, keep_text(arena, value));
+	}
+	struct json_writer writer = json_writer(&text);
+
+	if (count > 1)
+		json_write_string(&writer, (const char *)buffer_bytes(&words),
+				  buffer_length(&words));
+	else if (count == 1)
+		json_write_raw(&writer, first.text, first.length);
+	const char *message = count == 0
+				      ? NULL
+				      : arena_text(arena, buffer_bytes(&text),
+						   buffer_length(&text));
+
+	buffer_fini(&words);
+	buffer_fini(&text);
+	return message;
+}
+
+/* The message is gone before it is answered: its copy is not. */
+static struct json_value keep_value(struct arena *arena,
+				    struct json_value value)
+{
+	return (struct json_value){ arena_text(arena, value.text, value.length),
+				    value.length };
+}
+
+static void ask(const struct frame *frame, enum session_room_verb verb)
+{
+	struct session_ask *ask = session_ask_new(frame->session, verb);
+	struct json_value room;
+	bool has_room = json_find(frame->whole, "room", &room);
+
+	ask->whole = keep_value(&ask->arena, frame->whole);
+	ask->id = keep_value(&ask->arena, frame->message);
+	ask->room = has_room ? keep_text(&ask->arena, room) : "";
+	if (verb == SESSION_ROOM_SAY && has_room)
+		ask->message = read_message(&ask->arena, frame->whole);
+	session_ask_run(ask);
+}
+
+static void on_room_add(const struct frame *frame)
+{
+	ask(frame, SESSION_ROOM_ADD);
+}
+
+static void on_room_leave(const struct frame *frame)
+{
+	ask(frame, SESSION_ROOM_LEAVE);
+}
+
+static void on_room_view(const struct frame *frame)
+{
+	ask(frame, SESSION_ROOM_VIEW);
 }
 
 static void on_say(const struct frame *frame)
 {
-	struct json_value room;
+	ask(frame, SESSION_ROOM_SAY);
+}
+
+static const char *problem_of(const struct session_ask *ask)
+{
+	bool is_add = ask->verb == SESSION_ROOM_ADD;
+
+	if (ask->result < 0)
+		return ask->problem;
+	if (ask->result == MUSTER_KNOWN)
+		return "connection already in this room";
+	if (ask->result == MUSTER_DROPPED)
+		return "not allowed in this room";
+	if (ask->result == MUSTER_NOT_FOUND && is_add)
+		return "room does not exist";
+	return "connection not in this room";
+}
+
+static void refuse_ask(const struct session_ask *ask, const struct frame *frame)
+{
+	const char *problem = problem_of(ask);
 	struct buffer text = { 0 };
-	size_t length;
 
-	buffer_append_text(&text, "Error: connection not in this room (");
-	if (json_find(frame->whole, "room", &room) &&
-	    json_kind_of(room) == JSON_STRING && room.length < 256) {
-		char unescaped[256];
-		const char *name = json_string_of(room, unescaped, &length);
-
-		buffer_append(&text, name, length);
-	}
-	buffer_append(&text, ")", 2); /* and a NUL */
+	buffer_append_format(&text, "Error: %s", problem);
+	if (ask->result > 0 &&
+	    (ask->result != MUSTER_NOT_FOUND || ask->verb != SESSION_ROOM_ADD))
+		buffer_append_format(&text, " (%s)", ask->room);
+	buffer_append(&text, "", 1);
 	refuse(frame, (const char *)buffer_bytes(&text));
 	buffer_fini(&text);
+}
+
+void session_finish_room_frame(const struct session_ask *ask)
+{
+	struct frame frame = { .session = ask->session,
+			       .whole = ask->whole,
+			       .message = ask->id };
+
+	if (ask->result != 0) {
+		refuse_ask(ask, &frame);
+		return;
+	}
+	struct json_writer writer = session_answer(ask->session);
+
+	json_write_object(&writer);
+	write_pair(&writer, "status", "OK");
+	write_pair(&writer, "context", "response");
+	if (ask->verb != SESSION_ROOM_SAY)
+		json_write_name(&writer, "data");
+	if (ask->verb == SESSION_ROOM_VIEW)
+		session_write_view(ask, &writer);
+	else if (ask->verb != SESSION_ROOM_SAY)
+		json_write_boolean(&writer, true);
+	end_answer(&frame, &writer);
 }
 
 static void on_quit(const struct frame *frame)
@@ -259,24 +387,40 @@ static const struct verb {
 	const char *name;
 	void (*run)(const struct frame *frame);
 } verbs[] = {
-	{ "action", on_action },       { "file", on_file },
-	{ "detailsView", on_details }, { "documentation", on_documentation },
-	{ "roomAdd", on_room },        { "roomLeave", on_say },
-	{ "roomView", on_say },        { "say", on_say },
-	{ "quit", on_quit },           { "exit", on_quit },
+	/* of rooms */
+	{ "roomAdd", on_room_add },
+	{ "roomLeave", on_room_leave },
+	{ "roomView", on_room_view },
+	{ "say", on_say },
+	/* others */
+	{ "action", on_action },
+	{ "file", on_file },
+	{ "detailsView", on_details },
+	{ "documentation", on_documentation },
+	{ "quit", on_quit },
+	{ "exit", on_quit },
 };
 
-static void run_verb(const struct frame *frame)
+#define ROOM_VERBS 4 /* which are the first ones */
+
+static const struct verb *find_verb(const struct frame *frame)
+{
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+		if (is_event(frame, verbs[i].name))
+			return &verbs[i];
+	return NULL;
+}
+
+static void run_verb(const struct frame *frame, const struct verb *verb)
 {
 	char unescaped[256];
 	size_t length = 0;
 	const char *name = "undefined";
 
-	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
-		if (is_event(frame, verbs[i].name)) {
-			verbs[i].run(frame);
-			return;
-		}
+	if (verb != NULL) {
+		verb->run(frame);
+		return;
+	}
 	if (frame->event.text == NULL)
 		length = strlen(name);
 	else if (json_kind_of(frame->event) != JSON_STRING ||
@@ -289,6 +433,17 @@ static void run_verb(const struct frame *frame)
 	refuse_verb(frame, name, length);
 }
 
+static void take_object(struct frame *frame, const void *text, size_t length)
+{
+	find_parts(frame);
+	const struct verb *verb = find_verb(frame);
+
+	if ((verb == NULL || verb >= &verbs[ROOM_VERBS]) &&
+	    session_defer(frame->session, text, length))
+		return;
+	run_verb(frame, verb);
+}
+
 void session_take_frame(struct session *session, const void *text,
 			size_t length)
 {
@@ -297,17 +452,20 @@ void session_take_frame(struct session *session, const void *text,
 	session->messages++;
 	enum json_answer answer = json_check(text, length, DEPTH_MAX);
 
-	if (answer == JSON_VALUE) {
+	if (answer == JSON_VALUE)
 		frame.whole = json_value_of(text, length);
-		if (json_kind_of(frame.whole) == JSON_OBJECT)
-			find_parts(&frame);
-		else
-			make_message(&frame);
-		run_verb(&frame);
+	if (answer == JSON_VALUE && json_kind_of(frame.whole) == JSON_OBJECT) {
+		take_object(&frame, text, length);
+		return;
+	}
+	if (session_defer(session, text, length))
+		return;
+	make_message(&frame);
+	if (answer == JSON_VALUE) {
+		run_verb(&frame, NULL);
 		return;
 	}
 	frame.whole = (struct json_value){ "{}", 2 };
-	make_message(&frame);
 	refuse(&frame, answer == JSON_TOO_DEEP
 			       ? "Error: the message is nested too deep"
 			       : "Error: the message is not JSON");

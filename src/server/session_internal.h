@@ -1,5 +1,6 @@
 /* What the files of session share: requests, and the parts of answers. */
 #pragma once
+#include "base/json_walk.h"
 #include "base/json_write.h"
 #include "server/session.h"
 
@@ -42,7 +43,52 @@ void session_files_abandon(struct session *session);
 /* Says goodbye where that was to wait for something. To be called last. */
 void session_settle(struct session *session);
 
+/* ---- session_rooms.c ---- */
+
+enum session_room_verb {
+	SESSION_ROOM_ADD,
+	SESSION_ROOM_LEAVE,
+	SESSION_ROOM_VIEW,
+	SESSION_ROOM_SAY,
+	SESSION_OTHER, /* a message that is about no room, and waits for one */
+};
+
+/* What is asked of a room; all it points to is in its arena. */
+struct session_ask {
+	struct list link;
+	struct session *session;
+	enum session_room_verb verb;
+	const char *room;
+	const char *message;     /* JSON; NULL: there is none, or no room */
+	struct json_value whole; /* a frame, and its messageId */
+	struct json_value id;
+	const char *text; /* of SESSION_OTHER: all of it */
+	size_t length;
+	uint64_t count; /* a line's */
+	struct arena arena;
+
+	/* What came of it: as muster/room.h says, with MUSTER_LOST where the
+	 * client is no member. */
+	int result;
+	const char *problem; /* of a negative one */
+	struct muster_member_list members;
+};
+
+struct session_ask *session_ask_new(struct session *session,
+				    enum session_room_verb verb);
+/* It is answered in its turn, maybe at once; and gone. */
+void session_ask_run(struct session_ask *ask);
+/* A message that is about no room: is it to wait until what was asked before of
+ * rooms is answered? Then it comes again. */
+bool session_defer(struct session *session, const void *text, size_t length);
+void session_hear(struct rooms_client *client, const char *text, size_t length);
+void session_write_rooms(struct session *session, struct json_writer *writer);
+void session_write_view(const struct session_ask *ask,
+			struct json_writer *writer);
+
 /* By session_frames.c and session_lines.c. */
+void session_finish_room_frame(const struct session_ask *ask);
+void session_finish_room_line(const struct session_ask *ask);
 void session_finish_frame(struct session_request *request,
 			  struct json_writer *writer);
 void session_finish_line(struct session_request *request, int status,

@@ -69,14 +69,6 @@ static void answer_null(struct session *session, const char *status)
 	end_answer(session, &writer);
 }
 
-static void answer_false(struct session *session, const char *status)
-{
-	struct json_writer writer = begin_data(session, status);
-
-	json_write_boolean(&writer, false);
-	end_answer(session, &writer);
-}
-
 static void answer_error(struct session *session, const char *text)
 {
 	struct json_writer writer = session_answer(session);
@@ -279,33 +271,98 @@ static void on_params_delete(const struct words *words)
 	answer_null(words->session, "OK");
 }
 
-static void on_room(const struct words *words)
+/* ---- Rooms ---- */
+
+static void ask(const struct words *words, enum session_room_verb verb,
+		size_t room_length, const char *message)
 {
-	answer_false(words->session, "room does not exist");
+	struct session_ask *ask = session_ask_new(words->session, verb);
+
+	ask->room = arena_text(&ask->arena, words->rest, room_length);
+	if (message != NULL)
+		ask->message =
+			arena_text(&ask->arena, message, strlen(message));
+	session_ask_run(ask);
 }
 
-static void answer_status(struct session *session, const char *status)
+static void on_room_add(const struct words *words)
 {
-	struct json_writer writer = begin_answer(session, status);
-
-	end_answer(session, &writer);
+	ask(words, SESSION_ROOM_ADD, words->rest_length, NULL);
 }
 
-/* Of a room that the client is no member of: there are none that it is. */
+static void on_room_leave(const struct words *words)
+{
+	ask(words, SESSION_ROOM_LEAVE, words->rest_length, NULL);
+}
+
 static void on_room_view(const struct words *words)
 {
-	char *status = mem_format(
-		"not member of room %.*s",
-		(int)(words->rest_length < 256 ? words->rest_length : 256),
-		words->rest);
-
-	answer_status(words->session, status);
-	free(status);
+	ask(words, SESSION_ROOM_VIEW, words->rest_length, NULL);
 }
 
+/* say ROOM WORDS... */
 static void on_say(const struct words *words)
 {
-	answer_status(words->session, "connection not in this room");
+	const char *space = memchr(words->rest, ' ', words->rest_length);
+	struct buffer text = { 0 };
+	struct json_writer writer = json_writer(&text);
+
+	if (space == NULL) {
+		ask(words, SESSION_ROOM_SAY, words->rest_length, NULL);
+		return;
+	}
+	size_t length = (size_t)(space - words->rest);
+
+	json_write_string(&writer, space + 1, words->rest_length - length - 1);
+	buffer_append(&text, "", 1);
+	ask(words, SESSION_ROOM_SAY, length, (const char *)buffer_bytes(&text));
+	buffer_fini(&text);
+}
+
+static void write_status(struct json_writer *writer,
+			 const struct session_ask *ask)
+{
+	bool is_add = ask->verb == SESSION_ROOM_ADD;
+
+	json_write_name(writer, "status");
+	if (ask->result < 0) {
+		json_write_text(writer, ask->problem);
+	} else if (ask->result == 0) {
+		json_write_text(writer, "OK");
+	} else if (ask->result == MUSTER_KNOWN) {
+		json_write_text(writer, "connection already in this room");
+	} else if (ask->result == MUSTER_DROPPED) {
+		json_write_text(writer, "not allowed in this room");
+	} else if (ask->result == MUSTER_NOT_FOUND && is_add) {
+		json_write_text(writer, "room does not exist");
+	} else if (ask->verb == SESSION_ROOM_VIEW) {
+		char *status = mem_format("not member of room %s", ask->room);
+
+		json_write_text(writer, status);
+		free(status);
+	} else {
+		json_write_text(writer, "connection not in this room");
+	}
+}
+
+void session_finish_room_line(const struct session_ask *ask)
+{
+	struct json_writer writer = session_answer(ask->session);
+	bool is_done = ask->result == 0;
+
+	json_write_object(&writer);
+	write_status(&writer, ask);
+	write_pair(&writer, "context", "response");
+	if (ask->verb == SESSION_ROOM_VIEW && is_done) {
+		json_write_name(&writer, "data");
+		session_write_view(ask, &writer);
+	} else if (ask->verb == SESSION_ROOM_ADD ||
+		   ask->verb == SESSION_ROOM_LEAVE) {
+		json_write_name(&writer, "data");
+		json_write_boolean(&writer, is_done);
+	}
+	write_count(&writer, ask->count);
+	session_send_answer(ask->session);
 }
 
 static void on_details(const struct words *words)
@@ -338,21 +395,33 @@ static const struct verb {
 	const char *name;
 	void (*run)(const struct words *words);
 } verbs[] = {
+	/* of rooms */
+	{ "roomAdd", on_room_add },
+	{ "roomLeave", on_room_leave },
+	{ "roomView", on_room_view },
+	{ "say", on_say },
+	/* others */
 	{ "paramAdd", on_param_add },
 	{ "paramDelete", on_param_delete },
 	{ "paramView", on_param_view },
 	{ "paramsView", on_params_view },
 	{ "paramsDelete", on_params_delete },
-	{ "roomAdd", on_room },
-	{ "roomLeave", on_room },
-	{ "roomView", on_room_view },
-	{ "say", on_say },
 	{ "detailsView", on_details },
 	{ "documentation", on_documentation },
 	{ "file", on_file },
 	{ "quit", on_quit },
 	{ "exit", on_quit },
 };
+
+#define ROOM_VERBS 4 /* which are the first ones */
+
+static const struct verb *find_verb(const struct words *words)
+{
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+		if (is_word(words->verb, words->verb_length, verbs[i].name))
+			return &verbs[i];
+	return NULL;
+}
 
 /* ---- Actions ---- */
 
@@ -436,17 +505,18 @@ void session_take_line(struct session *session, const char *line, size_t length)
 {
 	struct words words = split(session, line, length);
 
+	const struct verb *verb = find_verb(&words);
+
 	session->messages++;
-	if (line[0] == '{') {
-		take_json(session, line, length);
+	if ((verb == NULL || verb >= &verbs[ROOM_VERBS]) &&
+	    session_defer(session, line, length))
 		return;
-	}
-	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
-		if (is_word(words.verb, words.verb_length, verbs[i].name)) {
-			verbs[i].run(&words);
-			return;
-		}
-	on_action(&words);
+	if (line[0] == '{')
+		take_json(session, line, length);
+	else if (verb != NULL)
+		verb->run(&words);
+	else
+		on_action(&words);
 }
 
 void session_refuse_line(struct session *session, size_t length_max)

@@ -14,6 +14,7 @@
 #include "service/node_bus.h"
 #include "service/peers.h"
 #include "service/pubsub.h"
+#include "service/rooms.h"
 #include "service/routine.h"
 #include "service/rpc.h"
 #include "service/stats.h"
@@ -33,6 +34,7 @@ static const struct node_part *const parts[] = {
 	&bus_part,
 	&pubsub_part,
 	&rpc_part,
+	&rooms_part,
 	&tasks_part,
 	NULL, /* the end */
 	/* clang-format on */

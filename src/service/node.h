@@ -85,6 +85,7 @@ struct node_settings {
 struct bus;
 struct peers;
 struct pubsub;
+struct rooms;
 struct routine;
 struct rpc;
 struct stats;
@@ -128,6 +129,7 @@ struct muster {
 	struct bus *bus; /* NULL: a guest without a token */
 	struct pubsub *pubsub;
 	struct rpc *rpc;
+	struct rooms *rooms;
 	struct stats *stats;
 	struct tasks *tasks;
 };

@@ -19,6 +19,12 @@ extern const struct node_part rpc_part;
 
 /* The node has its bus from now on. */
 void rpc_attach(struct muster *muster);
+/* What a connection that the node holds does in rooms; NULL. */
+struct rooms_client;
+struct rooms_client *rpc_connection_client(const struct muster *muster,
+					   const char *id);
+void rpc_connection_set(struct muster *muster, const char *id,
+			struct rooms_client *client);
 /* Answers that nobody waited for any more; calls that had come before. */
 void rpc_counts(const struct muster *muster, uint64_t *late,
 		uint64_t *repeated);

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "service/node_bus.h"
+#include "service/rooms.h"
 #include "service/routine.h"
 #include "service/rpc_internal.h"
 
@@ -487,15 +488,19 @@ struct rpc_callee *rpc_callee_new(struct rpc *rpc)
 	callee->seen = mem_zalloc(SEEN_MAX * sizeof(*callee->seen));
 	while (options->methods != NULL && options->methods[count].name != NULL)
 		count++;
-	callee->methods =
-		mem_zalloc((count + sizeof(there) / sizeof(there[0])) *
-			   sizeof(*callee->methods));
+	size_t most = count + sizeof(there) / sizeof(there[0]);
+
+	for (size_t i = 0; rooms_methods[i].name != NULL; i++)
+		most++;
+	callee->methods = mem_zalloc(most * sizeof(*callee->methods));
 	/* The application's own come first: it may have a "status". */
 	for (size_t i = 0; i < count; i++)
 		add(callee, &options->methods[i]);
 	for (size_t i = 0; i < sizeof(there) / sizeof(there[0]); i++)
 		if ((options->allowed & there[i].bit) != 0)
 			add(callee, &there[i].method);
+	for (size_t i = 0; rooms_methods[i].name != NULL; i++)
+		add(callee, &rooms_methods[i]);
 	return callee;
 }
 

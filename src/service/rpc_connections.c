@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "base/must.h"
+#include "service/rooms.h"
 #include "service/rpc_internal.h"
 
 #define UNIQUE_DIGITS 32
@@ -16,6 +17,7 @@
 struct held {
 	struct held *next;
 	uint64_t hash; /* the first half of the id, which is random */
+	struct rooms_client *client; /* NULL: no member of rooms */
 	char id[];
 };
 
@@ -95,6 +97,53 @@ bool rpc_holds(const struct rpc *rpc, const char *id, size_t length)
 	       *place_of(rpc->connections, id, length) != NULL;
 }
 
+static struct held *find(const struct muster *muster, const char *id)
+{
+	const struct rpc_connections *connections =
+		muster->rpc == NULL ? NULL : muster->rpc->connections;
+	size_t length = strlen(id);
+
+	if (connections == NULL || !is_id(id, length))
+		return NULL;
+	return *place_of(connections, id, length);
+}
+
+const char *rpc_connection_id(const struct muster *muster, const char *id)
+{
+	const struct held *held = find(muster, id);
+
+	return held == NULL ? NULL : held->id;
+}
+
+struct rooms_client *rpc_connection_client(const struct muster *muster,
+					   const char *id)
+{
+	const struct held *held = find(muster, id);
+
+	return held == NULL ? NULL : held->client;
+}
+
+void rpc_connection_set(struct muster *muster, const char *id,
+			struct rooms_client *client)
+{
+	struct held *held = find(muster, id);
+
+	if (held != NULL)
+		held->client = client;
+}
+
+static void free_held(struct held *held)
+{
+	struct rooms_client *client = held->client;
+
+	if (client != NULL) {
+		rooms_client_close(client);
+		if (client->on_dropped != NULL)
+			client->on_dropped(client);
+	}
+	free(held);
+}
+
 const char *muster_connection_hold(struct muster *muster)
 {
 	struct rpc *rpc = muster->rpc;
@@ -113,6 +162,7 @@ const char *muster_connection_hold(struct muster *muster)
 	snprintf(held->id, size, "%016" PRIx64 "%016" PRIx64 ".%s", unique[0],
 		 unique[1], muster->id);
 	held->hash = hash_of(held->id);
+	held->client = NULL;
 	struct held **bucket =
 		&connections->buckets[held->hash &
 				      (connections->bucket_count - 1)];
@@ -137,7 +187,7 @@ void muster_connection_drop(struct muster *muster, const char *id)
 		return;
 	*place = held->next;
 	connections->count--;
-	free(held);
+	free_held(held);
 }
 
 void rpc_connections_free(struct rpc_connections *connections)
@@ -149,7 +199,7 @@ void rpc_connections_free(struct rpc_connections *connections)
 			struct held *held = connections->buckets[i];
 
 			connections->buckets[i] = held->next;
-			free(held);
+			free_held(held);
 		}
 	free(connections->buckets);
 	free(connections);

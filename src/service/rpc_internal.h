@@ -99,3 +99,6 @@ bool rpc_holds(const struct rpc *rpc, const char *id, size_t length);
 /* The server that a connection's id names; NULL where it is no such id. */
 const char *rpc_server_of(const char *connection);
 void rpc_connections_free(struct rpc_connections *connections);
+/* The id as the node keeps it, until the connection is dropped; NULL: it does
+ * not hold it. */
+const char *rpc_connection_id(const struct muster *muster, const char *id);

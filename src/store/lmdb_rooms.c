@@ -70,6 +70,11 @@ static bool is_web(struct store_bytes owner)
 	       memcmp(owner.data, WEB, WEB_BYTES) == 0;
 }
 
+static struct store_bytes client_of(struct store_bytes owner)
+{
+	return store_bytes(owner.data + WEB_BYTES, owner.length - WEB_BYTES);
+}
+
 static struct lmdb_key member_key(struct store_bytes room, char kind,
 				  struct store_bytes member)
 {
@@ -258,18 +263,25 @@ static void drop_first(struct lmdb_batch *batch, struct store_bytes name,
 	lmdb_delete(batch, TABLE_WEB_ITEM, lmdb_key_all(&key));
 }
 
+static struct store_bytes owner_of(struct lmdb_batch *batch,
+				   struct store_bytes client)
+{
+	char *owner = arena_take(&batch->arena, WEB_BYTES + client.length);
+
+	memcpy(owner, WEB, WEB_BYTES);
+	memcpy(owner + WEB_BYTES, client.data, client.length);
+	return store_bytes(owner, WEB_BYTES + client.length);
+}
+
 static void forget_client(struct lmdb_batch *batch, struct store_bytes name)
 {
 	struct client client;
-	char owner[WEB_BYTES + STORE_NAME_MAX];
 
 	if (!find_client(batch, name, &client))
 		return;
 	while (client.first < client.next && batch->error == 0)
 		drop_first(batch, name, &client);
-	memcpy(owner, WEB, WEB_BYTES);
-	memcpy(owner + WEB_BYTES, name.data, name.length);
-	remove_owner(batch, store_bytes(owner, WEB_BYTES + name.length));
+	remove_owner(batch, owner_of(batch, name));
 	lmdb_delete(batch, TABLE_WEB, name);
 }
 
@@ -331,18 +343,25 @@ static uint64_t tell_clients(struct lmdb_batch *batch, struct store_bytes room,
 			     struct store_bytes but)
 {
 	struct lmdb_key start = member_key(room, WEB_MEMBER, nothing);
-	struct store_bytes name;
+	struct store_bytes rest;
 	struct store_bytes value;
 	uint64_t told = 0;
-	bool has_more = first_with(batch, TABLE_MEMBER, &start, &name, &value);
+	bool has_more = first_with(batch, TABLE_MEMBER, &start, &rest, &value);
 
 	for (; has_more;
-	     has_more = next_with(batch, TABLE_MEMBER, &start, &name, &value))
+	     has_more = next_with(batch, TABLE_MEMBER, &start, &rest, &value)) {
+		struct store_bytes owner;
+
+		if (!split(value, &owner, &rest) || !is_web(owner))
+			continue;
+		struct store_bytes name = client_of(owner);
+
 		if (!store_bytes_equal(name, but))
 			told += push(batch,
 				     arena_copy(&batch->arena, name.data,
 						name.length),
 				     message, most);
+	}
 	return told;
 }
 
@@ -498,8 +517,8 @@ void lmdb_room_join(struct lmdb_batch *batch, struct store_call *call)
 	call->answer.result = STORE_NOT_FOUND;
 	if (room.number == 0 || room.gone_ms != 0)
 		return;
-	if (request->web_ms != 0)
-		prolong(batch, request->member, request->web_ms);
+	if (is_web(request->owner))
+		prolong(batch, client_of(request->owner), request->web_ms);
 	call->answer.number.value = room.number;
 	call->answer.result = STORE_KNOWN;
 	bool is_there = find_member(batch, request->room, kind, request->member,
@@ -564,10 +583,20 @@ void lmdb_room_members(struct lmdb_batch *batch, struct store_call *call)
 	call->answer.members.count = count;
 }
 
+static bool is_in(struct lmdb_batch *batch, struct store_bytes client,
+		  struct store_bytes room)
+{
+	struct lmdb_key start =
+		owned_key(owner_of(batch, client), room, nothing);
+	struct store_bytes rest;
+	struct store_bytes value;
+
+	return first_with(batch, TABLE_MEMBER_OF, &start, &rest, &value);
+}
+
 void lmdb_room_say(struct lmdb_batch *batch, struct store_call *call)
 {
 	const struct store_room_say *request = call->request;
-	struct store_bytes owner;
 	struct room room;
 
 	sweep(batch);
@@ -576,8 +605,7 @@ void lmdb_room_say(struct lmdb_batch *batch, struct store_call *call)
 		return;
 	call->answer.result = STORE_LOST;
 	if (request->speaker.length > 0) {
-		if (!find_member(batch, request->room, WEB_MEMBER,
-				 request->speaker, &owner))
+		if (!is_in(batch, request->speaker, request->room))
 			return;
 		prolong(batch, request->speaker, request->web_ms);
 	}
@@ -635,17 +663,13 @@ static void tell_rooms(struct lmdb_batch *batch, struct store_call *call)
 	size_t room_size = most < STORE_BATCH_MAX ? most : STORE_BATCH_MAX;
 	struct store_bytes *list =
 		arena_take_zeroed(&call->arena, room_size, sizeof(*list));
-	char owner[WEB_BYTES + STORE_NAME_MAX];
 	struct lmdb_key start;
 	struct store_bytes rest;
 	struct store_bytes value;
 	size_t count = 0;
 
-	memcpy(owner, WEB, WEB_BYTES);
-	memcpy(owner + WEB_BYTES, request->client.data, request->client.length);
 	lmdb_key_start(&start);
-	add_text(&start,
-		 store_bytes(owner, WEB_BYTES + request->client.length));
+	add_text(&start, owner_of(batch, request->client));
 	bool has_more =
 		first_with(batch, TABLE_MEMBER_OF, &start, &rest, &value);
 

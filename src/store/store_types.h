@@ -415,7 +415,7 @@ struct store_room_join {
 	struct store_bytes owner;
 	struct store_bytes record; /* a JSON object with a member or more */
 	uint64_t number;           /* that was told; 0: none */
-	uint64_t web_ms; /* a web client, for so long; 0: it is none */
+	uint64_t web_ms;           /* for so long, where it is a web client */
 };
 
 /* DONE, or NOT_FOUND: it is no member, or another owner's. */

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <muster/action.h>
 #include <muster/node.h>
+#include <muster/room.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -70,6 +71,51 @@ static void who(struct muster_call *call)
 	muster_set_text(call, "message", muster_call_message(call));
 }
 
+/* ---- Rooms ---- */
+
+static enum muster_room_verdict
+refuse(struct muster *muster, struct muster_room_event *event, void *arg)
+{
+	(void)muster;
+	(void)event;
+	(void)arg;
+	return MUSTER_ROOM_DROP;
+}
+
+/* What begins with x is not said, and what begins with y is said aloud. */
+static enum muster_room_verdict
+listen_in(struct muster *muster, struct muster_room_event *event, void *arg)
+{
+	(void)arg;
+	if (event->json[1] == 'x')
+		return MUSTER_ROOM_DROP;
+	if (event->json[1] != 'y')
+		return MUSTER_ROOM_PASS;
+	event->json = muster_text(muster, "{\"aloud\":%s}", event->json);
+	return MUSTER_ROOM_CHANGE;
+}
+
+static const struct muster_room rooms[] = {
+	{ .name = "defaultRoom" },
+	{ .name = "wsroom" },
+	{ .name = "quiet", .no_echo = true },
+	{ .name = "closed", .on_join = refuse },
+	{ .name = "censored", .on_say = listen_in },
+	{ .name = "tailored", .on_receive = listen_in },
+	{ 0 },
+};
+
+static void destroy_room(struct muster_call *call)
+{
+	struct muster *muster = muster_call_server(call);
+	const char *name = muster_param_text(call, "key");
+
+	muster_set_bool(call, "destroyed",
+			muster_room_destroy(muster, name) == 0);
+	if (muster_room_create(muster, name) < 0)
+		muster_fail(call, 500, "%s", muster_problem(muster));
+}
+
 static const struct muster_input key = { .name = "key", .required = true };
 static const struct muster_input value = { .name = "value" };
 static const struct muster_input duration = { .name = "sleepDuration",
@@ -86,6 +132,7 @@ static const struct muster_action actions[] = {
 	{ .name = "cacheTest", .inputs = { &key, &value }, .run = cache_test },
 	{ .name = "sleepTest", .inputs = { &duration }, .run = sleep_test },
 	{ .name = "big", .inputs = { &bytes }, .run = big },
+	{ .name = "destroyRoom", .inputs = { &key }, .run = destroy_room },
 	{ .name = "who", .strict = true, .run = who },
 	{ 0 },
 };
@@ -249,6 +296,7 @@ int main(void)
 	signal(SIGPIPE, SIG_IGN);
 	struct muster *muster = muster_open(NULL, &(struct muster_node_options){
 							  .name = "clients",
+							  .rooms = rooms,
 							  .on_start = on_start,
 							  .on_stop = on_stop,
 						  });

@@ -23,9 +23,11 @@ static struct reply *join_web(struct fixture *f, const char *room,
 			      const char *client, uint64_t web_ms)
 {
 	char owner[64];
+	char member[64];
 
 	snprintf(owner, sizeof(owner), "web:%s", client);
-	return ASK(room_join, .room = T(room), .member = T(client),
+	snprintf(member, sizeof(member), "public-%s", client);
+	return ASK(room_join, .room = T(room), .member = T(member),
 		   .owner = T(owner), .record = T("{\"id\":2}"),
 		   .web_ms = web_ms);
 }
@@ -259,7 +261,7 @@ static void a_client_that_is_silent_leaves(void **state)
 	struct reply *members = ASK(room_members, .room = T("r"));
 
 	assert_int_equal(members->count, 1);
-	assert_string_equal(members->items[0].id, "w2");
+	assert_string_equal(members->items[0].id, "public-w2");
 	assert_int_equal(visit(f, "w1")->count, 0);
 	assert_done(join_web(f, "r", "w1", HOUR_MS));
 	assert_int_equal(visit(f, "w1")->count, 0);

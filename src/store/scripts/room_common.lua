@@ -28,6 +28,11 @@ local function queue_of(client)
 	return key('webMessages:', client)
 end
 
+-- The client that an owner web:CLIENT is; nil: it is a server.
+local function client_of(owner)
+	return string.match(owner, '^web:(.+)$')
+end
+
 -- A member is kept as its record, an object, with its owner in front.
 local function owner_of(member)
 	return member and string.match(member, '^{"owner":"([^"]*)"')
@@ -41,8 +46,8 @@ local function remove_member(room, id, owner)
 		return 0
 	end
 	redis.call('HDEL', members_of(room), id)
-	if string.sub(owner, 1, 4) == 'web:' then
-		redis.call('SREM', web_of(room), id)
+	if client_of(owner) then
+		redis.call('SREM', web_of(room), client_of(owner))
 	end
 	return 1
 end

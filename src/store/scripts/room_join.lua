@@ -1,6 +1,6 @@
 -- include common room_common
 -- ARGV room, member, owner, record, number that it was told before (0: none),
--- for how long a web client stays (0: it is none). Answers 1 done, 0 there is no
+-- for how long a web client stays. Answers 1 done, 0 there is no
 -- such room, 2 it is a member; and the room's number.
 sweep()
 local room, id, owner = ARGV[1], ARGV[2], ARGV[3]
@@ -12,8 +12,9 @@ if not number then
 	end
 	number = create(room)
 end
-if ARGV[6] ~= '0' then
-	prolong(id, ARGV[6])
+local client = client_of(owner)
+if client then
+	prolong(client, ARGV[6])
 end
 local before = owner_of(redis.call('HGET', members_of(room), id))
 if before == owner and ARGV[5] == '0' then
@@ -25,7 +26,7 @@ end
 redis.call('HSET', members_of(room), id,
 	'{"owner":"' .. owner .. '",' .. string.sub(ARGV[4], 2))
 redis.call('SADD', owned_by(owner), room .. '|' .. id)
-if ARGV[6] ~= '0' then
-	redis.call('SADD', web_of(room), id)
+if client then
+	redis.call('SADD', web_of(room), client)
 end
 return { 1, number }

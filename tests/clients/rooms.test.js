@@ -1,0 +1,274 @@
+// Rooms over WebSocket and TCP, as clients of actionHero know them.
+import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
+import net from 'node:net';
+import { after, before, test } from 'node:test';
+import WebSocket from 'ws';
+import { startServer } from './server.js';
+
+const require = createRequire(import.meta.url);
+const ActionheroNodeClient = require('actionhero-client');
+
+const deadline = 20000;
+let server;
+
+before(async () => {
+  server = await startServer();
+});
+after(async () => {
+  assert.equal(await server.stop(), 0);
+});
+
+const within = (promise, what) => {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no ${what} in time`)), deadline);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+};
+
+// Answers and what is heard come each in their own order, and are told apart by
+// their context.
+class Inbox {
+  #items = { response: [], user: [], api: [] };
+  #takers = { response: [], user: [], api: [] };
+
+  put(text) {
+    const { context } = JSON.parse(text);
+    const taker = this.#takers[context].shift();
+    if (taker) taker(text);
+    else this.#items[context].push(text);
+  }
+
+  async take(context = 'response') {
+    const text = this.#items[context].shift();
+    if (text) return text;
+    return within(new Promise((resolve) => this.#takers[context].push(resolve)), context);
+  }
+
+  isEmpty(context) {
+    return this.#items[context].length === 0;
+  }
+}
+
+async function connect() {
+  const socket = new WebSocket(`ws://127.0.0.1:${server.web}/ws`);
+  const inbox = new Inbox();
+  const closed = new Promise((resolve) => socket.on('close', resolve));
+  let number = 0;
+  socket.on('message', (data) => inbox.put(String(data)));
+  await within(new Promise((resolve, reject) => {
+    socket.on('open', resolve);
+    socket.on('error', reject);
+  }), 'connection');
+  await inbox.take('api');
+  const client = {
+    inbox,
+    send: (message) => socket.send(JSON.stringify(message)),
+    async ask(message) {
+      client.send({ ...message, messageId: ++number });
+      return JSON.parse(await inbox.take());
+    },
+    hear: async () => JSON.parse(await inbox.take('user')),
+    async close() {
+      socket.close();
+      await within(closed, 'close');
+    },
+  };
+  client.id = (await client.ask({ event: 'detailsView' })).data.id;
+  return client;
+}
+
+async function connectLines() {
+  const socket = net.connect(server.tcp, '127.0.0.1');
+  const inbox = new Inbox();
+  let rest = '';
+  socket.setEncoding('utf8');
+  socket.on('data', (data) => {
+    const lines = (rest + data).split('\r\n');
+    rest = lines.pop();
+    lines.forEach((line) => inbox.put(line));
+  });
+  const ended = new Promise((resolve) => socket.on('end', resolve));
+  await inbox.take('api');
+  return {
+    inbox,
+    write: (text) => socket.write(text),
+    hear: async () => JSON.parse(await inbox.take('user')),
+    get ended() { return within(ended, 'end'); },
+  };
+}
+
+const rooms = async (client) => (await client.ask({ event: 'detailsView' })).data.rooms;
+
+test('over WebSocket the answers are those of the transcript, to the byte', async () => {
+  const client = await connect();
+  const expected = [
+    [{ event: 'roomAdd', room: 'missing', messageId: 8 },
+      '{"status":"Error: room does not exist","error":"Error: room does not exist","context":"response","data":{},"messageId":8}'],
+    [{ event: 'roomAdd', room: 'wsroom', messageId: 9 },
+      '{"status":"OK","context":"response","data":true,"messageId":9}'],
+    [{ event: 'roomAdd', room: 'wsroom', messageId: 10 },
+      '{"status":"Error: connection already in this room (wsroom)","error":"Error: connection already in this room (wsroom)","context":"response","data":{},"messageId":10}'],
+    [{ event: 'say', room: 'wsroom', message: 'hello', messageId: 11 },
+      '{"status":"OK","context":"response","messageId":11}'],
+    [{ event: 'say', room: 'other', message: 'x', messageId: 13 },
+      '{"status":"Error: connection not in this room (other)","error":"Error: connection not in this room (other)","context":"response","data":{"message":"x"},"messageId":13}'],
+    [{ event: 'roomView', room: 'other', messageId: 15 },
+      '{"status":"Error: connection not in this room (other)","error":"Error: connection not in this room (other)","context":"response","data":{},"messageId":15}'],
+    [{ event: 'say', messageId: 16 },
+      '{"status":"Error: both room and message are required","error":"Error: both room and message are required","context":"response","data":{},"messageId":16}'],
+    [{ event: 'roomLeave', room: 'wsroom', messageId: 28 },
+      '{"status":"OK","context":"response","data":true,"messageId":28}'],
+    [{ event: 'roomLeave', room: 'wsroom', messageId: 29 },
+      '{"status":"Error: connection not in this room (wsroom)","error":"Error: connection not in this room (wsroom)","context":"response","data":{},"messageId":29}'],
+    [{ event: 'roomAdd', room: 'closed', messageId: 30 },
+      '{"status":"Error: not allowed in this room (closed)","error":"Error: not allowed in this room (closed)","context":"response","data":{},"messageId":30}'],
+  ];
+  // All at once: what is asked of rooms is done one after the other.
+  expected.forEach(([message]) => client.send(message));
+  for (const [, answer] of expected) assert.equal(await client.inbox.take(), answer);
+  await client.close();
+});
+
+test('the answer to roomView has the members, and detailsView the rooms', async () => {
+  const [one, other] = [await connect(), await connect()];
+
+  await one.ask({ event: 'roomAdd', room: 'wsroom' });
+  await other.ask({ event: 'roomAdd', room: 'wsroom' });
+  await one.ask({ event: 'roomAdd', room: 'quiet' });
+  assert.deepEqual(await rooms(one), ['wsroom', 'quiet']);
+  const { data } = await other.ask({ event: 'roomView', room: 'wsroom' });
+  assert.deepEqual(Object.keys(data), ['room', 'members', 'membersCount']);
+  assert.equal(data.room, 'wsroom');
+  assert.deepEqual(Object.keys(data.members).sort(), [one.id, other.id].sort());
+  assert.deepEqual(Object.keys(data.members[one.id]), ['id', 'joinedAt']);
+  assert.equal(data.members[one.id].id, one.id);
+  assert.ok(Math.abs(Date.now() - data.members[one.id].joinedAt) < 600000);
+  assert.equal(data.membersCount, 2);
+  await one.close();
+  await other.close();
+});
+
+test('a message comes to all members, the speaker too, in its order', async () => {
+  const [one, other, stranger] = [await connect(), await connect(), await connect()];
+
+  await one.ask({ event: 'roomAdd', room: 'wsroom' });
+  await other.ask({ event: 'roomAdd', room: 'wsroom' });
+  await stranger.ask({ event: 'roomAdd', room: 'quiet' });
+  for (let i = 0; i < 50; i++) one.send({ event: 'say', room: 'wsroom', message: i });
+  for (const client of [one, other])
+    for (let i = 0; i < 50; i++) {
+      const heard = await client.hear();
+      assert.deepEqual(Object.keys(heard), ['message', 'room', 'from', 'context', 'sentAt']);
+      assert.equal(heard.message, i);
+      assert.equal(heard.room, 'wsroom');
+      assert.equal(heard.from, one.id);
+    }
+  // Objects stay what they are, and more than one value is said as words.
+  await other.ask({ event: 'say', room: 'wsroom', message: { a: [1, 'é"'] } });
+  assert.deepEqual((await one.hear()).message, { a: [1, 'é"'] });
+  await other.ask({ event: 'say', room: 'wsroom', first: 'two', second: 'words' });
+  assert.equal((await one.hear()).message, 'two words');
+  assert.ok(stranger.inbox.isEmpty('user'));
+  for (const client of [one, other, stranger]) await client.close();
+});
+
+test('handlers change, drop and tailor what is said', async () => {
+  const [one, other] = [await connect(), await connect()];
+
+  for (const room of ['censored', 'tailored', 'quiet'])
+    for (const client of [one, other]) await client.ask({ event: 'roomAdd', room });
+  assert.match((await one.ask({ event: 'say', room: 'censored', message: 'x1' })).error, /not allowed/);
+  assert.equal((await one.ask({ event: 'say', room: 'censored', message: 'y2' })).status, 'OK');
+  assert.equal((await one.ask({ event: 'say', room: 'tailored', message: 'x3' })).status, 'OK');
+  assert.equal((await one.ask({ event: 'say', room: 'tailored', message: 'y4' })).status, 'OK');
+  assert.equal((await one.ask({ event: 'say', room: 'tailored', message: 'z5' })).status, 'OK');
+  assert.equal((await one.ask({ event: 'say', room: 'quiet', message: '6' })).status, 'OK');
+  const messages = [];
+  for (let i = 0; i < 4; i++) messages.push((await other.hear()).message);
+  assert.deepEqual(messages.sort().map(String), ['6', '[object Object]', '[object Object]', 'z5'].sort());
+  assert.deepEqual(messages.filter((m) => m.aloud).map((m) => m.aloud).sort(), ['y2', 'y4']);
+  // The speaker heard all but what was said in the quiet room.
+  for (let i = 0; i < 3; i++) assert.notEqual((await one.hear()).message, '6');
+  await other.ask({ event: 'say', room: 'quiet', message: '7' });
+  assert.equal((await one.hear()).message, '7');
+  await one.close();
+  await other.close();
+});
+
+test('members of a room that is destroyed are told, and are none any more', async () => {
+  const client = await connect();
+
+  await client.ask({ event: 'roomAdd', room: 'defaultRoom' });
+  const answer = await client.ask({ event: 'action', params: { action: 'destroyRoom', key: 'defaultRoom' } });
+  assert.equal(answer.destroyed, true);
+  const heard = await client.hear();
+  assert.equal(heard.message, 'this room has been deleted');
+  assert.equal(heard.from, '0');
+  assert.deepEqual(await rooms(client), []);
+  assert.equal((await client.ask({ event: 'roomAdd', room: 'defaultRoom' })).status, 'OK');
+  await client.close();
+});
+
+test('over TCP the answers are those of the transcript', async () => {
+  const other = await connect();
+  const client = await connectLines();
+  const expected = [
+    ['roomAdd wsroom', '{"status":"OK","context":"response","data":true,"messageCount":1}'],
+    ['roomAdd wsroom', '{"status":"connection already in this room","context":"response","data":false,"messageCount":2}'],
+    ['roomAdd nope', '{"status":"room does not exist","context":"response","data":false,"messageCount":3}'],
+    ['roomView nope', '{"status":"not member of room nope","context":"response","messageCount":4}'],
+    ['say wsroom hello from A', '{"status":"OK","context":"response","messageCount":5}'],
+    ['say wsroom', '{"status":"both room and message are required","context":"response","messageCount":6}'],
+    ['paramView key', '{"status":"OK","context":"response","data":null,"messageCount":7}'],
+    ['roomLeave wsroom', '{"status":"OK","context":"response","data":true,"messageCount":8}'],
+    ['roomLeave wsroom', '{"status":"connection not in this room","context":"response","data":false,"messageCount":9}'],
+    ['say wsroom after leave', '{"status":"connection not in this room","context":"response","messageCount":10}'],
+    ['quit', '{"status":"Bye!","context":"api"}'],
+  ];
+
+  await other.ask({ event: 'roomAdd', room: 'wsroom' });
+  client.write(expected.map(([line]) => `${line}\r\n`).join(''));
+  for (const [line, answer] of expected)
+    assert.equal(await client.inbox.take(line === 'quit' ? 'api' : 'response'), answer);
+  await client.ended;
+  assert.equal((await other.hear()).message, 'hello from A');
+  // Whoever speaks in lines does not hear itself.
+  assert.ok(client.inbox.isEmpty('user'));
+  await other.close();
+});
+
+test('actionhero-client joins, speaks and hears', async () => {
+  const client = new ActionheroNodeClient();
+  const other = await connect();
+  const heard = new Promise((resolve) => client.on('say', resolve));
+
+  await within(client.connect({ host: '127.0.0.1', port: server.tcp }), 'connection');
+  assert.equal((await client.roomAdd('wsroom')).data.status, 'OK');
+  await other.ask({ event: 'roomAdd', room: 'wsroom' });
+  assert.equal((await client.roomView('wsroom')).data.data.membersCount, 2);
+  assert.equal((await client.say('wsroom', 'a few words')).data.status, 'OK');
+  assert.equal((await other.hear()).message, 'a few words');
+  await other.ask({ event: 'say', room: 'wsroom', message: 'hi' });
+  const message = await within(heard, 'message');
+  assert.equal(message.message ?? message.data?.message, 'hi');
+  assert.equal((await client.roomLeave('wsroom')).data.status, 'OK');
+  await client.disconnect();
+  await other.close();
+});
+
+test('what a client says before it leaves is said, and it is a member no more', async () => {
+  const other = await connect();
+  const leaver = await connect();
+
+  await other.ask({ event: 'roomAdd', room: 'wsroom' });
+  leaver.send({ event: 'roomAdd', room: 'wsroom' });
+  leaver.send({ event: 'say', room: 'wsroom', message: 'bye' });
+  await leaver.close();
+  assert.equal((await other.hear()).message, 'bye');
+  const isAlone = async () =>
+    (await other.ask({ event: 'roomView', room: 'wsroom' })).data.membersCount === 1;
+  await within((async () => { while (!await isAlone()); })(), 'leave');
+  await other.close();
+});
