@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { PrimusClient, browserClient } from './actionhero.js';
 import { startExample } from './example.js';
-import { connectLines, connectSocket, until, within } from './talk.js';
+import { Inbox, connectLines, connectSocket, until, within } from './talk.js';
 
 const require = createRequire(import.meta.url);
 const ActionheroNodeClient = require('actionhero-client');
@@ -203,6 +203,92 @@ test('actionhero-client finds the cluster again after a reload', async () => {
   assert.equal(answer.data.nodeStatus, 'Node Healthy');
   assert.notEqual(client.id, id);
   await client.disconnect();
+});
+
+// ---- rooms ----
+
+// A browser client on each worker.
+async function connectBoth() {
+  const workerOf = ({ client }) => client.id.slice(client.id.lastIndexOf('.'));
+  const first = await connectBrowser();
+  const others = [];
+
+  do others.push(await connectBrowser());
+  while (others.length < 20 && workerOf(others.at(-1)) === workerOf(first));
+  const second = others.pop();
+
+  others.forEach(({ client }) => client.disconnect());
+  assert.notEqual(workerOf(first), workerOf(second));
+  for (const one of [first, second]) {
+    one.said = new Inbox();
+    one.client.on('say', (message) => one.said.put(plain(message)));
+    one.add = async (method, ...args) => plain(await one.ask(method, ...args));
+  }
+  return [first, second];
+}
+
+test('a room has members on all workers, over WebSocket and TCP', async () => {
+  const [first, second] = await connectBoth();
+  const { client: third } = await connectNode();
+  const said = new Inbox();
+  const shape = ({ messageId, ...answer }) => answer;
+  const room = 'defaultRoom';
+
+  third.on('say', ({ message, from }) => said.put({ message, from }));
+  for (const one of [first, second])
+    assert.deepEqual(shape(await one.add('roomAdd', room)), { status: 'OK', context: 'response', data: true });
+  assert.deepEqual(shape(await first.add('roomAdd', room)), {
+    status: `Error: connection already in this room (${room})`, error: `Error: connection already in this room (${room})`,
+    context: 'response', data: {},
+  });
+  assert.equal((await third.roomAdd(room)).data.data, true);
+  assert.deepEqual((await second.add('detailsView')).data.rooms, [room]);
+
+  // Whoever asks sees all.
+  const ids = [first.client.id, second.client.id, third.id].sort();
+  for (const one of [first, second]) {
+    const view = (await one.add('roomView', room)).data;
+    assert.deepEqual([view.room, view.membersCount, Object.keys(view.members).sort()], [room, 3, ids]);
+    for (const [id, member] of Object.entries(view.members)) assert.equal(member.id, id);
+  }
+  assert.equal((await third.roomView(room)).data.data.membersCount, 3);
+
+  // Whoever speaks is heard by the others, on whichever worker they are.
+  assert.equal((await first.add('say', room, 'from the first')).status, 'OK');
+  const { sentAt, ...heard } = await second.said.take();
+  assert.deepEqual(heard, { message: 'from the first', room, from: first.client.id, context: 'user' });
+  assert.ok(Math.abs(sentAt - Date.now()) < 60000);
+  assert.deepEqual(await said.take(), { message: 'from the first', from: first.client.id });
+  assert.equal((await third.say(room, 'from the third')).data.status, 'OK');
+  for (const one of [first, second]) {
+    let message;
+    do message = await one.said.take();
+    while (message.from === one.client.id);
+    assert.equal(message.message, 'from the third');
+  }
+
+  // Whoever has left hears nothing, and may say nothing.
+  assert.equal((await second.add('roomLeave', room)).status, 'OK');
+  assert.equal((await second.add('say', room, 'still here?')).error, `Error: connection not in this room (${room})`);
+  assert.equal((await first.add('roomView', room)).data.membersCount, 2);
+  assert.equal((await first.add('roomAdd', 'nowhere')).error, 'Error: room does not exist');
+  for (const one of [first, second]) one.client.disconnect();
+  await third.disconnect();
+});
+
+test('members of a worker that dies are no members any more', async () => {
+  const [first, second] = await connectBoth();
+  const room = 'defaultRoom';
+
+  for (const one of [first, second]) await one.add('roomAdd', room);
+  const { id } = second.client;
+  process.kill((await second.ask('action', 'status')).pid, 'SIGKILL');
+  const view = await until(async () => {
+    const { data } = await first.add('roomView', room);
+    return data.members[id] ? null : data;
+  }, 'room without the member that has gone');
+  assert.ok(view.members[first.client.id]);
+  for (const one of [first, second]) one.client.disconnect();
 });
 
 // ---- files ----

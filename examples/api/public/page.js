@@ -269,10 +269,10 @@ async function keepListing() {
 
 // ---- The chat ----
 
-const room = 'lobby';
+const room = 'defaultRoom';
 const names = new Map(); // of members, as their messages say
 let isMember = false;
-let isUp = false; // has it been said that this page is in the room?
+let isGreeted = false;
 
 const nameOf = (id) => names.get(id) ?? `guest ${id.slice(0, 4)}`;
 
@@ -303,18 +303,14 @@ function onSaid({ message, from, sentAt }) {
 
 async function join() {
   isMember = false;
-  let answer = await socket.ask({ event: 'roomAdd', room });
-  if (/does not exist/.test(answer.error)) {
-    await socket.ask({ event: 'action', params: { action: 'createChatRoom', name: room } });
-    answer = await socket.ask({ event: 'roomAdd', room });
-  }
+  const answer = await socket.ask({ event: 'roomAdd', room });
   if (answer.error && !/already in/.test(answer.error)) {
     $('room').textContent = answer.error;
     return;
   }
   isMember = true;
-  if (!isUp) addNews(`You are in the room “${room}”, whichever worker you are with.`);
-  isUp = true;
+  if (!isGreeted) addNews('You are in the room, as everybody is, whichever worker holds your connection.');
+  isGreeted = true;
   await drawMembers();
 }
 
