@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, afterEach, before, test } from 'node:test';
 import { PrimusClient, browserClient } from './actionhero.js';
 import { startExample } from './example.js';
 import { Inbox, connectLines, connectSocket, until, within } from './talk.js';
@@ -35,6 +35,10 @@ after(async () => {
   assert.equal(await server?.stop(), 0);
   rmSync(folder, { recursive: true });
 });
+
+// What a test that fails leaves connected would keep the rest from ending.
+const leavers = [];
+afterEach(() => leavers.splice(0).forEach((leave) => leave()));
 
 const welcome = 'Hello! Welcome to the muster api';
 // Of all workers: each new connection goes to the one that has the fewest.
@@ -76,6 +80,7 @@ async function connectBrowser() {
   const Client = browserClient(server.url, { Primus: PrimusClient });
   const client = new Client({ url: `${server.url}` });
   const said = new Promise((resolve) => client.on('welcome', resolve));
+  leavers.push(() => client.disconnect());
   const details = await within(new Promise((resolve, reject) =>
     client.connect((error, value) => (error ? reject(error) : resolve(value)))), 'connection');
 
@@ -106,7 +111,6 @@ test('the browser client of actionHero works as it is', async () => {
   assert.equal((await ask('file', 'simple.html')).content, '<h1>"hello"</h1>\n');
   assert.ok((await ask('documentation')).data.status['1'].description);
   assert.equal((await ask('detailsView')).data.totalActions, 2);
-  client.disconnect();
 });
 
 test('its actions run side by side, five at a time', async () => {
@@ -121,7 +125,6 @@ test('its actions run side by side, five at a time', async () => {
   await within(Promise.all([...slow, ...rest]), 'answers');
   assert.equal(order.shift(), 'you have too many pending requests');
   assert.deepEqual(order.sort(), [1500, 1501, 1502, 1503, 1504]);
-  client.disconnect();
 });
 
 test('it finds the cluster again after a reload, and after a worker has died', async () => {
@@ -138,7 +141,6 @@ test('it finds the cluster again after a reload, and after a worker has died', a
   process.kill(pid, 'SIGKILL');
   await returned;
   assert.notEqual((await ask('action', 'status')).pid, pid);
-  client.disconnect();
 });
 
 test('without a connection it asks over HTTP', async () => {
@@ -170,6 +172,10 @@ async function connectNode() {
   const said = new Promise((resolve) => client.once('welcome', resolve));
 
   client.on('error', () => {});
+  leavers.push(() => {
+    client.connected = null; // it does not come back
+    client.connection.destroy();
+  });
   await within(client.connect({ ...server.tcp, timeout: 5000, reconnectTimeout: 100, reconnectAttempts: 300 }),
     'connection');
   return { client, welcome: await within(said, 'welcome') };
@@ -191,7 +197,6 @@ test('actionhero-client works as it is', async () => {
     client.actionWithParams('randomNumber', {})]);
   assert.equal(answers[0].data.sleepDuration, 300);
   assert.ok(answers[0].data.messageCount < answers[1].data.messageCount);
-  await client.disconnect();
 });
 
 test('actionhero-client finds the cluster again after a reload', async () => {
@@ -202,7 +207,6 @@ test('actionhero-client finds the cluster again after a reload', async () => {
   const answer = await until(() => client.connected && client.action('status').catch(() => null), 'answer');
   assert.equal(answer.data.nodeStatus, 'Node Healthy');
   assert.notEqual(client.id, id);
-  await client.disconnect();
 });
 
 // ---- rooms ----
@@ -272,8 +276,6 @@ test('a room has members on all workers, over WebSocket and TCP', async () => {
   assert.equal((await second.add('say', room, 'still here?')).error, `Error: connection not in this room (${room})`);
   assert.equal((await first.add('roomView', room)).data.membersCount, 2);
   assert.equal((await first.add('roomAdd', 'nowhere')).error, 'Error: room does not exist');
-  for (const one of [first, second]) one.client.disconnect();
-  await third.disconnect();
 });
 
 test('members of a worker that dies are no members any more', async () => {
@@ -288,7 +290,6 @@ test('members of a worker that dies are no members any more', async () => {
     return data.members[id] ? null : data;
   }, 'room without the member that has gone');
   assert.ok(view.members[first.client.id]);
-  for (const one of [first, second]) one.client.disconnect();
 });
 
 // ---- files ----

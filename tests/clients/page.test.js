@@ -34,6 +34,15 @@ async function open(options = {}) {
   return { context, page, complaints };
 }
 
+// Counts how often its socket was lost, as it may be back at once.
+const watchLosses = (page) => page.evaluate(() => {
+  const link = document.getElementById('link');
+  globalThis.losses = 0;
+  new MutationObserver(() => {
+    if (link.dataset.state === 'gone') globalThis.losses++;
+  }).observe(link, { attributes: true });
+});
+const hasLost = (page) => page.waitForFunction(() => globalThis.losses > 0);
 const connected = (page) => page.waitForSelector('#link[data-state="here"]');
 
 test('the page shows who serves', async () => {
@@ -99,15 +108,46 @@ test('the page comes back after a reload', async () => {
 
   await connected(page);
   const { pid } = await (await fetch(`${server.url}/api/status`)).json();
-  await page.evaluate(() => { globalThis.losses = 0; new MutationObserver(() => {
-    if (document.getElementById('link').dataset.state === 'gone') globalThis.losses++;
-  }).observe(document.getElementById('link'), { attributes: true }); });
-  // Whichever has the socket: both go, one after the other.
+  await watchLosses(page);
   server.reload();
-  await page.waitForFunction(() => globalThis.losses > 0);
+  await hasLost(page);
   await connected(page);
   await page.waitForFunction((old) => !document.getElementById('peers').textContent.includes(`pid ${old}`), pid);
   await context.close();
+});
+
+test('two pages chat with each other', async () => {
+  const pages = [await open(), await open({ colorScheme: 'dark' })];
+  const [ann, ben] = pages.map(({ page }) => page);
+  const say = async (page, who, text) => {
+    await page.fill('#who', who);
+    await page.fill('#text', text);
+    await page.click('#say button');
+  };
+  const hears = (page, who, text) =>
+    page.locator('#log li', { hasText: text }).filter({ has: page.locator('small', { hasText: who }) }).waitFor();
+
+  for (const page of [ann, ben]) await page.getByText('2 members of').waitFor();
+  await say(ann, 'Ann', 'hello, <i>Ben</i>');
+  for (const page of [ann, ben]) await hears(page, 'Ann', 'hello, <i>Ben</i>');
+  assert.equal(await ben.locator('#log i').count(), 0);
+  assert.equal(await ann.inputValue('#text'), '');
+  await say(ben, 'Ben', 'hello, Ann');
+  for (const page of [ann, ben]) await hears(page, 'Ben', 'hello, Ann');
+  // What one says stands on the other side of the log.
+  assert.equal(await ann.locator('#log li[data-self]').count(), 1);
+  await ann.locator('#members li', { hasText: 'Ben' }).waitFor();
+
+  // After a reload of the cluster they are still in the room.
+  await watchLosses(ann);
+  server.reload();
+  await hasLost(ann);
+  await connected(ann);
+  await ann.getByText('2 members of').waitFor();
+  await pages[1].context.close();
+  await ann.getByText('1 member of').waitFor();
+  assert.deepEqual(pages[0].complaints.filter((text) => !/WebSocket/.test(text)), []);
+  await pages[0].context.close();
 });
 
 test('it fits a phone, and both colour schemes', async () => {
