@@ -150,6 +150,7 @@ struct http_server {
 	uint32_t drain_idle_ms;
 	struct list connections;
 	size_t connection_count; /* those of HTTP/2 as well */
+	meter_value *meters;     /* NULL: none */
 	struct http2_shared *http2;
 	struct timer *sweep; /* runs while there are connections */
 	bool is_draining;
@@ -170,6 +171,8 @@ struct http_server {
 
 /* http.c */
 
+/* One more, or UINT64_MAX: one less. */
+void http_count_connection(const struct http_server *server, uint64_t by);
 void http_connection_move(struct connection *connection, enum phase phase);
 /* Its end: the descriptor is the caller's again. */
 void http_connection_finish(struct connection *connection);

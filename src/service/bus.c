@@ -161,8 +161,11 @@ int bus_publish(struct bus *bus, const struct bus_outgoing *message,
 	}
 	int error = bus_send(bus, bus_text(name), message, on_published, owner);
 
-	if (error == 0)
+	if (error == 0) {
 		bus->published++;
+		if (bus->meters != NULL)
+			meter_add(bus->meters, METER_MESSAGES_SENT, 1);
+	}
 	return error;
 }
 
@@ -357,6 +360,7 @@ struct bus *bus_open(struct loop *loop, struct store *store,
 	bus->store = store;
 	bus->id = mem_text(options->id);
 	bus->nonce = mem_text(options->nonce);
+	bus->meters = options->meters;
 	bus->own_lane = mem_format("node:%s", options->id);
 	list_init(&bus->watchers);
 	list_init(&bus->all_outs);

@@ -72,6 +72,7 @@ struct bus {
 	char *nonce;
 	char *own_lane;       /* "node:ID" */
 	struct buffer room;   /* that envelopes are written into */
+	meter_value *meters;  /* NULL: none */
 	uint64_t turn_seen;   /* of the loop, when the time was looked at */
 	uint64_t turn_now_ms; /* then, by the store's clock; 0: not yet */
 
