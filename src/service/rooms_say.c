@@ -89,6 +89,9 @@ int rooms_say(struct muster *muster, const struct rooms_saying *saying)
 	struct buffer text = { 0 };
 	int answer = 0;
 
+	/* What cannot go to the members is not left for web clients either. */
+	if (node_bus(muster) == NULL)
+		return routine_problem(muster)->code;
 	if (given != NULL && given->on_say != NULL)
 		answer = rooms_ask(muster, given->on_say, given, &event);
 	if (answer != 0)
