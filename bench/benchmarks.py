@@ -744,6 +744,17 @@ def sockets(run):
             "CPU, muster / bare echo",
             samples[at_once].ratio("muster", "bare echo", "cpu"),
         )
+    run.report.columns("deliveries/s", "CPU us")
+    run.report.heading("messages to a room of 1,000 members")
+    subjects = [
+        Program(f"{count} at once", [program, "room", str(run.seconds), "1000", count])
+        for count in ("1", "8", "32")
+    ]
+    spoken = interleave(run, subjects, measure)
+    for name in spoken.rounds:
+        run.report.row(name, spoken.median(name, "rate"), spoken.median(name, "cpu"))
+    cpu = spoken.median("32 at once", "cpu")
+    run.report.goal("a delivery to one of 1,000 members, CPU us", cpu, "≤", 1)
     idle = float(numbers_of([program, "idle", "10000"])[3])
     run.report.goal("an idle connection of 10,000, bytes resident", idle, "≤", 4096)
 

@@ -18,6 +18,8 @@
 
 #include <muster/muster.h>
 
+#include "chat.h"
+
 #define SLEEP_MAX_MS  60000
 #define CACHE_TEST_MS 5000
 
@@ -258,6 +260,15 @@ static const struct muster_input task_delay = {
 };
 static const struct muster_input task_queue = { .name = "queue" };
 
+static const struct muster_input room_name = { .name = "name",
+					       .required = true };
+static const struct muster_input chat_method = { .name = "method",
+						 .required = true,
+						 .validate = chat_is_method };
+static const struct muster_input chat_room = { .name = "room" };
+static const struct muster_input chat_message = { .name = "message",
+						  .type = MUSTER_ANY };
+
 static const struct muster_action actions[] = {
 	{ .name = "status",
 	  .description = "how this worker is",
@@ -288,6 +299,15 @@ static const struct muster_action actions[] = {
 	  .description = "takes what begins with a letter",
 	  .inputs = { &string },
 	  .run = validation_test },
+	{ .name = "createChatRoom",
+	  .description = "makes a room",
+	  .inputs = { &room_name },
+	  .run = chat_create_room },
+	{ .name = "chat",
+	  .description = "rooms for clients that come over HTTP",
+	  .inputs = { &chat_method, &chat_room, &chat_message },
+	  .blocked = MUSTER_WEBSOCKET | MUSTER_TCP,
+	  .run = chat },
 	{ .name = "enqueueTask",
 	  .description = "hands work to whichever server is free",
 	  .inputs = { &task_name, &task_params, &task_delay, &task_queue },
@@ -360,6 +380,7 @@ int main(int argc, char **argv)
 			.actions = actions,
 			.middleware = middleware,
 			.tasks = tasks,
+			.rooms = chat_rooms,
 			.allowed = MUSTER_ALLOW_LOG | MUSTER_ALLOW_STATUS,
 			.public_folder = public_folder(),
 			.on_start = start,
