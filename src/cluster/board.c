@@ -88,3 +88,14 @@ bool board_find_key(const struct board *board, unsigned age,
 	*key = keys->list[place(made - 1 - age)];
 	return true;
 }
+
+uint64_t board_sum(const struct board *board, size_t meter)
+{
+	uint32_t used = atomic_load(&board->berths_used);
+	uint64_t sum = 0;
+
+	MUST(meter < METERS);
+	for (uint32_t i = 0; i < used && i < BOARD_BERTHS; i++)
+		sum += meter_get(board->meters[i], meter);
+	return sum;
+}

@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "base/buffer.h"
+#include "base/meters.h"
 #include "loop/loop.h"
 #include "loop/stream.h"
 #include "loop/tls.h"
@@ -61,6 +62,7 @@ struct http_settings {
 	struct access_log *access_log; /* the server closes it; NULL: none */
 	http_refuse_fn refuse;         /* NULL: a line of text */
 	struct tls_context *tls;       /* the server frees it; NULL: none */
+	meter_value *meters;           /* METER_CONNECTIONS; NULL: none */
 };
 
 typedef void (*http_closed_fn)(void *token);

@@ -54,9 +54,11 @@ static void a_new_board_is_empty(void **state)
 static void the_layout_is_what_is_documented(void **state)
 {
 	(void)state;
-	assert_int_equal(sizeof(struct board), 696320);
-	assert_int_equal(offsetof(struct board, keys.made), 692224);
-	assert_int_equal(offsetof(struct board, keys.list), 692228);
+	assert_int_equal(sizeof(struct board), 1245184);
+	assert_int_equal(offsetof(struct board, keys.made), 1241088);
+	assert_int_equal(offsetof(struct board, keys.list), 1241092);
+	assert_int_equal(offsetof(struct board, meters), 688520);
+	assert_int_equal(sizeof(meter_value[METERS]), 520);
 	assert_int_equal(sizeof(struct board_key), 80);
 	assert_int_equal(offsetof(struct board_key, cipher), 16);
 	assert_int_equal(offsetof(struct board_key, mac), 48);
