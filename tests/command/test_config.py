@@ -360,13 +360,13 @@ def test_a_client_that_stays_runs_as_many_as_it_may():
     with folder(configured_yml=text) as path:
         with serving(path, TCP_PORT="") as program:
             with socket.create_connection((address.split(":")[0], 5000), DEADLINE_S) as client:
-                lines = client.makefile("rwb")
-                assert b"Welcome" in lines.readline()
-                wait = b'{"action": "wait", "params": {"text": "a"}}\r\n'
-                lines.write(wait + wait + b"settings\r\n")
-                lines.flush()
-                answer = json.loads(lines.readline())
-                assert "too many" in answer["error"], answer
+                with client.makefile("rwb") as lines:
+                    assert b"Welcome" in lines.readline()
+                    wait = b'{"action": "wait", "params": {"text": "a"}}\r\n'
+                    lines.write(wait + wait + b"settings\r\n")
+                    lines.flush()
+                    answer = json.loads(lines.readline())
+                    assert "too many" in answer["error"], answer
             stop(program)
 
 
