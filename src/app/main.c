@@ -20,7 +20,9 @@
 #include "app/main_options.h"
 #include "app/talk.h"
 #include "base/must.h"
+#include "cluster/board.h"
 #include "cluster/cluster.h"
+#include "cluster/self.h"
 #include "server/web.h"
 #include "wire/address.h"
 
@@ -66,6 +68,13 @@ static void on_connections_gone(void *owner)
 
 	if (program->cluster->nodes > 0) /* it may be gone as well */
 		node_release(program->muster);
+}
+
+static uint64_t sum(void *owner, size_t meter)
+{
+	struct program *program = owner;
+
+	return board_sum(self_board(program->cluster->self), meter);
 }
 
 static bool is_draining(void *owner)
@@ -189,6 +198,7 @@ static int make_web(struct program *program, struct muster *muster,
 		.client_burst = program->options.client_burst,
 		.no_server_information = app->no_server_information,
 		.no_requester_information = app->no_requester_information,
+		.sum = sum,
 		.is_draining = is_draining,
 		.on_upgrade = on_upgrade,
 		.owner = program,
@@ -312,10 +322,17 @@ static int run_worker(struct program *program)
 static void announce_examples(const struct program *program, int port)
 {
 	const char *const *examples = program->app->examples;
+	const char *before = "try:";
 
-	for (size_t i = 0; examples != NULL && examples[i] != NULL; i++)
-		printf("%s curl http://localhost:%d/api/%s\n",
-		       i == 0 ? "try:" : "    ", port, examples[i]);
+	if (program->options.public_folder != NULL) {
+		printf("%s http://localhost:%d/ in a browser\n", before, port);
+		before = "    ";
+	}
+	for (size_t i = 0; examples != NULL && examples[i] != NULL; i++) {
+		printf("%s curl http://localhost:%d/api/%s\n", before, port,
+		       examples[i]);
+		before = "    ";
+	}
 }
 
 static void announce_http(const struct program *program)
@@ -337,7 +354,7 @@ static void announce_http(const struct program *program)
 	if (first->port == 0)
 		return;
 	announce_examples(program, first->port);
-	printf("     ws://localhost:%d/ws    WebSocket; /primus for clients of "
+	printf("     ws://localhost:%d/ws   and /primus, for clients of "
 	       "actionHero\n",
 	       first->port);
 }
@@ -345,10 +362,10 @@ static void announce_http(const struct program *program)
 static void announce_tcp(const struct heard *address)
 {
 	if (address->port > 0)
-		printf("     telnet localhost %d    a line an action\n",
+		printf("     telnet localhost %d       and a line: status\n",
 		       address->port);
 	else
-		printf("     %s    a line an action\n", address->url);
+		printf("     %s   and a line: status\n", address->url);
 }
 
 static void announce(struct program *program)

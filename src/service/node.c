@@ -282,6 +282,8 @@ void node_release(struct muster *muster)
 
 static void await_release(struct muster *muster)
 {
+	if (muster->holds > 0 && muster->settings.on_held != NULL)
+		muster->settings.on_held(muster->settings.owner);
 	while (muster->holds > 0 && !muster->is_late) {
 		muster->idle_wait = fiber_wait_begin();
 		DISCARD(routine_park(muster, muster->idle_wait, 0));
@@ -502,6 +504,8 @@ struct muster *node_new(struct loop *loop, const struct log *log,
 	muster->loop = loop;
 	muster->log = *log;
 	muster->settings = *settings;
+	muster->meters = settings->meters != NULL ? settings->meters
+						  : muster->own_meters;
 	muster->close.run = run_close;
 	list_init(&muster->routines);
 	list_init(&muster->flights);

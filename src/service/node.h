@@ -18,6 +18,7 @@
 #include "base/fiber.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/meters.h"
 #include "base/problem.h"
 #include "loop/loop.h"
 #include "store/store.h"
@@ -76,9 +77,13 @@ struct node_settings {
 	/* Nothing in it is left to a default but hooks, arg and tasks. Texts
 	 * are copied: those of the node are in struct muster. */
 	struct muster_node_options options;
+	meter_value *meters; /* NULL: its own alone */
 	int slot; /* of a worker: it is to be NAME-worker-SLOT; 0: any */
 	/* Told once, from the loop: all is closed, the node may be freed. */
 	void (*on_closed)(void *owner, int exit_code);
+	/* It is to go, and somebody holds it: see node_hold(). From its fiber.
+	 * NULL: they know by themselves. */
+	void (*on_held)(void *owner);
 	void *owner;
 };
 
@@ -105,6 +110,8 @@ struct muster {
 	char *id;                     /* "" until it has a name */
 	char nonce[NODE_NONCE_BYTES]; /* of this life of the node */
 	struct store *store;
+	meter_value *meters; /* the settings', or own_meters */
+	meter_value own_meters[METERS];
 	struct fiber_pool *fibers;
 	struct list routines;
 	struct routine *spare_routines;
