@@ -1276,6 +1276,19 @@ def test_clients_that_stay_are_told_to_go():
             equal(lines.file.read(), b"")
 
 
+def test_what_does_not_end_is_ended():
+    """At the end of the time that a worker has to finish."""
+    with serving(MUSTER_DRAIN_TIME="1s") as (process, client):
+        client.send(b"GET /api/nap HTTP/1.1\r\nHost: x\r\n\r\n")
+        process.expect("nap begun")
+        process.signal(signal.SIGTERM)
+        answer = client.answer()
+        complains(answer, 503, "the server is shutting down")
+        equal(answer.headers["connection"], "close")
+        process.expect("nap ended cancelled")
+        process.expect("stopped")
+
+
 def until_leaving(client, address):
     """It says that it leaves, or no longer listens; and then goes on."""
     while True:
