@@ -166,8 +166,8 @@ void http_connection_flush(struct connection *connection, const void *extra,
 
 	if (parts[0].iov_len == 0)
 		return;
-	http_connection_write(connection, parts, extra_length > 0 ? 2 : 1,
-			      NULL);
+	DISCARD(stream_write(connection->stream, parts,
+			     extra_length > 0 ? 2 : 1));
 	buffer_truncate(output, mark);
 	buffer_trim(output, 2 * OUTPUT_BYTES_MAX);
 }

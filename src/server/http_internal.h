@@ -225,6 +225,8 @@ void http_sweep(void *owner); /* the server */
 size_t http_body_begin(struct connection *connection, size_t length);
 size_t http_body_read(struct connection *connection, const char *bytes,
 		      size_t length);
+/* It is waited for from now on, and its speed counts. */
+void http_body_begin_waiting(struct muster_http *http);
 /* The body has ended, which its own framing does not tell: HTTP/2. */
 void http_body_finish(struct connection *connection);
 /* Does a body go to the handler at this moment? */

@@ -14,11 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 
 APP, EXAMPLE = sys.argv[1:3]
 del sys.argv[2:3]
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+import http2
 from program import DEADLINE_S, WRAPPER, Program, Skipped, equal, main, own_address
 
 HEX40 = "[0-9a-f]{40}"
@@ -1035,6 +1037,75 @@ def test_what_http_refuses_is_answered_in_kind():
         assert 'status="431"} 1\n' in metrics, metrics
 
 
+def test_actions_over_http2():
+    with serving() as (process, client), http2.connect(client.address, DEADLINE_S) as other:
+        # Answers do not wait for one another.
+        other.ask(1, "GET", "/api/nap")
+        process.expect("nap begun")
+        other.ask(3, "GET", "/api/echo?text=a%20b")
+        status, body = other.reply(3)
+        equal((status, json.loads(body)["text"]), (200, "a b"))
+        other.send(http2.frame(http2.RST_STREAM, 0, 1, b"\0\0\0\x08"))
+        process.expect("nap ended cancelled")
+        asks = [
+            ("POST", "/api/echo", b'{"text":"c"}', 200),
+            ("GET", "/api/made", None, 201),
+            ("GET", "/api/teapot", None, 418),
+            ("GET", "/api/nope", None, 404),
+            ("POST", "/api/echo", b"{", 400),
+            ("POST", "/api/echo", b" " * 65537, 413),
+        ]
+        identity = None
+        for stream, (method, target, content, wanted) in enumerate(asks):
+            stream = 5 + 2 * stream
+            fields = [("content-type", "application/json")] if content else []
+            if identity:
+                fields.append(("cookie", f"sessionID={identity}"))
+            end = 0 if content else http2.END_STREAM
+            head = http2.request(method, target, *fields)
+            other.send(http2.frame(http2.HEADERS, http2.END_HEADERS | end, stream, head))
+            for at in range(0, len(content or b""), 16384):
+                some = content[at : at + 16384]
+                end = http2.END_STREAM if at + len(some) == len(content) else 0
+                other.send(http2.frame(http2.DATA, end, stream, some))
+            status, body = other.reply(stream)
+            equal((target, status), (target, wanted))
+            who = json.loads(body)["requesterInformation"]
+            equal(who["remoteIP"], "127.0.0.1")
+            identity = identity or who["fingerprint"]
+            if status < 400:
+                equal(who["fingerprint"], identity)
+        other.ask(31, "GET", "/api/ticks?count=2&ms=1")
+        equal(other.reply(31), (200, (": \n\n" + TICK.format(1) + TICK.format(2)).encode()))
+        process.expect("ticks ended well")
+        metrics = client.get("/metrics").body.decode()
+        assert 'status="418"} 1\n' in metrics, metrics
+        assert 'status="413"} 1\n' in metrics, metrics
+        assert re.search(r"muster_actions_running\{.*\} 0\n", metrics), metrics
+
+
+def test_the_example_over_http2():
+    if shutil.which("curl") is None:
+        raise Skipped("there is no curl")
+    with serving(EXAMPLE) as (_, client):
+        url = f"http://{client.address}/openapi.json"
+        old, new = (
+            subprocess.run(
+                ["curl", "-sS", "--compressed", version, url],
+                capture_output=True,
+                timeout=DEADLINE_S,
+                check=True,
+            ).stdout
+            for version in ("--http1.1", "--http2-prior-knowledge")
+        )
+        equal(new, old)
+        equal(json.loads(new)["openapi"], "3.1.0")
+        with http2.connect(client.address, DEADLINE_S) as other:
+            other.ask(1, "GET", "/api/randomNumber")
+            status, body = other.reply(1)
+            equal((status, "randomNumber" in json.loads(body)), (200, True))
+
+
 def test_pages_for_machines():
     with serving() as (_, client):
         equal(client.get("/healthz").body, b"ok\n")
@@ -1401,6 +1472,96 @@ def test_the_example_enqueues_tasks():
         process.expect("hello, Ann, from api-worker-1")
         equal(client.get("/api/enqueueTask?name=nope").status, 404)
         equal(client.get("/api/enqueueTask?name=sayHello&delay=-1").status, 422)
+
+
+class Chatter:
+    """A client that comes now and then, each time over a new connection."""
+
+    def __init__(self, address):
+        self.address = address
+        self.cookie = os.urandom(20).hex()
+
+    def ask(self, method, **params):
+        query = urllib.parse.urlencode({"method": method, **params})
+        with Client(self.address) as client:
+            return client.get(
+                f"/api/chat?{query}", Cookie=f"sessionID={self.cookie}"
+            )
+
+    def heard(self):
+        return [each["message"] for each in self.ask("messages").json["messages"]]
+
+
+def test_the_example_has_rooms_for_those_who_come_over_http():
+    with serving(EXAMPLE, WORKERS="2") as (_, client):
+        alice, bob = Chatter(client.address), Chatter(client.address)
+        ids = []
+        for chatter in [alice, bob]:
+            details = chatter.ask("detailsView").json["details"]
+            equal(details["rooms"], ["defaultRoom"])
+            assert re.fullmatch("[0-9a-f]{32}", details["id"]), details
+            ids.append(details["id"])
+        status = alice.ask("roomView").json["roomStatus"]
+        equal(list(status), ["room", "members", "membersCount"])
+        equal((status["room"], status["membersCount"]), ("defaultRoom", 2))
+        equal(sorted(status["members"]), sorted(ids))
+        # Nobody learns who others are to the server.
+        assert bob.cookie not in json.dumps(status)
+        equal(bob.ask("say", message="hello from bob").status, 200)
+        messages = alice.ask("messages").json["messages"]
+        equal(len(messages), 1)
+        sent_at = messages[0].pop("sentAt")
+        assert abs(sent_at - time.time() * 1000) < 600000, sent_at
+        equal(
+            messages[0],
+            {
+                "message": "hello from bob",
+                "room": "defaultRoom",
+                "from": ids[1],
+                "context": "user",
+            },
+        )
+        equal(alice.heard(), [])
+        equal(bob.heard(), ["hello from bob"])
+
+
+def test_the_example_makes_rooms():
+    with serving(EXAMPLE, WORKERS="2") as (_, client):
+        alice, bob = Chatter(client.address), Chatter(client.address)
+        made = client.get("/api/createChatRoom?name=room7").json
+        equal((made["name"], made["didCreate"]), ("room7", True))
+        made = client.get("/api/createChatRoom?name=room7").json
+        equal(made["didCreate"], False)
+        equal(client.get("/api/createChatRoom").status, 422)
+        equal(client.get("/api/createChatRoom?name=a%7Cb").status, 422)
+        equal(alice.ask("roomChange", room="room7").json["room"], "room7")
+        equal(alice.ask("detailsView").json["details"]["rooms"], ["room7"])
+        equal(alice.ask("roomAdd", room="defaultRoom").status, 200)
+        equal(bob.ask("roomAdd", room="room7").json["room"], "room7")
+        complains(
+            bob.ask("roomAdd", room="room7"),
+            409,
+            "connection already in this room (room7)",
+        )
+        complains(bob.ask("roomChange", room="nope"), 404, "room does not exist")
+        complains(
+            bob.ask("say", room="defaultRoom", message="x"),
+            409,
+            "connection not in this room (defaultRoom)",
+        )
+        complains(
+            bob.ask("roomView", room="defaultRoom"),
+            409,
+            "connection not in this room (defaultRoom)",
+        )
+        equal(bob.ask("say", room="room7").status, 422)
+        equal(bob.ask("hum").status, 422)
+        equal(bob.ask("say", room="room7", message="seven").status, 200)
+        equal(alice.heard(), ["seven"])
+        equal(alice.ask("roomLeave", room="room7").json["room"], "room7")
+        equal(bob.ask("say", room="room7", message="eight").status, 200)
+        equal(alice.heard(), [])
+        equal(bob.heard(), ["seven", "eight"])
 
 
 if __name__ == "__main__":
