@@ -322,10 +322,17 @@ static int run_worker(struct program *program)
 static void announce_examples(const struct program *program, int port)
 {
 	const char *const *examples = program->app->examples;
+	const char *before = "try:";
 
-	for (size_t i = 0; examples != NULL && examples[i] != NULL; i++)
-		printf("%s curl http://localhost:%d/api/%s\n",
-		       i == 0 ? "try:" : "    ", port, examples[i]);
+	if (program->options.public_folder != NULL) {
+		printf("%s http://localhost:%d/ in a browser\n", before, port);
+		before = "    ";
+	}
+	for (size_t i = 0; examples != NULL && examples[i] != NULL; i++) {
+		printf("%s curl http://localhost:%d/api/%s\n", before, port,
+		       examples[i]);
+		before = "    ";
+	}
 }
 
 static void announce_http(const struct program *program)
@@ -347,7 +354,7 @@ static void announce_http(const struct program *program)
 	if (first->port == 0)
 		return;
 	announce_examples(program, first->port);
-	printf("     ws://localhost:%d/ws    WebSocket; /primus for clients of "
+	printf("     ws://localhost:%d/ws   and /primus, for clients of "
 	       "actionHero\n",
 	       first->port);
 }
@@ -355,10 +362,10 @@ static void announce_http(const struct program *program)
 static void announce_tcp(const struct heard *address)
 {
 	if (address->port > 0)
-		printf("     telnet localhost %d    a line an action\n",
+		printf("     telnet localhost %d       and a line: status\n",
 		       address->port);
 	else
-		printf("     %s    a line an action\n", address->url);
+		printf("     %s   and a line: status\n", address->url);
 }
 
 static void announce(struct program *program)

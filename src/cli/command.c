@@ -18,6 +18,7 @@ const struct command *const command_table[] = {
 	&rpc_command,
 	&publish_command,
 	&subscribe_command,
+	&rooms_command,
 	&completion_command,
 	&help_command,
 	&version_command,

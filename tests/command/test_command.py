@@ -39,7 +39,7 @@ def complains(arguments, code, *parts):
 def test_help_names_every_command():
     code, printed, _ = muster("help")
     equal(code, 0)
-    for command in ("new", "start-cluster", "actions", "cache", "peers", "stats", "tasks", "completion", "help", "version"):
+    for command in ("new", "start-cluster", "actions", "cache", "peers", "rooms", "stats", "tasks", "completion", "help", "version"):
         assert f"\n  {command} " in printed, printed
         code, own, _ = muster("help", command)
         assert code == 0 and own.startswith(f"usage: muster {command}"), own

@@ -161,5 +161,21 @@ def test_messages_are_sent_and_shown():
             equal(said, {"channel": "/nobody/here", "receivers": 0})
 
 
+def test_what_is_kept_is_shown_to_who_comes_later():
+    with Cluster() as cluster:
+        cluster.does("publish", "/a", "0")
+        for number in "123":
+            cluster.does("publish", "/a", number, "--replay", "2")
+        said = cluster.does("subscribe", "/a", "--since", "60s", "-n", "2", "-j")
+        payloads = [json.loads(line)["payload"] for line in said.splitlines()]
+        equal(payloads, [2, 3])
+        since = ("--since", "60s")
+        cluster.complains("subscribe", "/a/*", *since, code=1, about="'/a/*'")
+        cluster.complains("subscribe", "/a", "--since", "x", code=2, about="time")
+        few = ("--replay", "0")
+        cluster.complains("publish", "/a", "1", *few, code=2, about="from 1")
+        cluster.complains("publish", "t", "1", "--replay", "1", code=1, about="'t'")
+
+
 if __name__ == "__main__":
     sys.exit(main(globals()))

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 
 APP, EXAMPLE = sys.argv[1:3]
 del sys.argv[2:3]
@@ -1457,6 +1458,96 @@ def test_the_example_enqueues_tasks():
         process.expect("hello, Ann, from api-worker-1")
         equal(client.get("/api/enqueueTask?name=nope").status, 404)
         equal(client.get("/api/enqueueTask?name=sayHello&delay=-1").status, 422)
+
+
+class Chatter:
+    """A client that comes now and then, each time over a new connection."""
+
+    def __init__(self, address):
+        self.address = address
+        self.cookie = os.urandom(20).hex()
+
+    def ask(self, method, **params):
+        query = urllib.parse.urlencode({"method": method, **params})
+        with Client(self.address) as client:
+            return client.get(
+                f"/api/chat?{query}", Cookie=f"sessionID={self.cookie}"
+            )
+
+    def heard(self):
+        return [each["message"] for each in self.ask("messages").json["messages"]]
+
+
+def test_the_example_has_rooms_for_those_who_come_over_http():
+    with serving(EXAMPLE, WORKERS="2") as (_, client):
+        alice, bob = Chatter(client.address), Chatter(client.address)
+        ids = []
+        for chatter in [alice, bob]:
+            details = chatter.ask("detailsView").json["details"]
+            equal(details["rooms"], ["defaultRoom"])
+            assert re.fullmatch("[0-9a-f]{32}", details["id"]), details
+            ids.append(details["id"])
+        status = alice.ask("roomView").json["roomStatus"]
+        equal(list(status), ["room", "members", "membersCount"])
+        equal((status["room"], status["membersCount"]), ("defaultRoom", 2))
+        equal(sorted(status["members"]), sorted(ids))
+        # Nobody learns who others are to the server.
+        assert bob.cookie not in json.dumps(status)
+        equal(bob.ask("say", message="hello from bob").status, 200)
+        messages = alice.ask("messages").json["messages"]
+        equal(len(messages), 1)
+        sent_at = messages[0].pop("sentAt")
+        assert abs(sent_at - time.time() * 1000) < 600000, sent_at
+        equal(
+            messages[0],
+            {
+                "message": "hello from bob",
+                "room": "defaultRoom",
+                "from": ids[1],
+                "context": "user",
+            },
+        )
+        equal(alice.heard(), [])
+        equal(bob.heard(), ["hello from bob"])
+
+
+def test_the_example_makes_rooms():
+    with serving(EXAMPLE, WORKERS="2") as (_, client):
+        alice, bob = Chatter(client.address), Chatter(client.address)
+        made = client.get("/api/createChatRoom?name=room7").json
+        equal((made["name"], made["didCreate"]), ("room7", True))
+        made = client.get("/api/createChatRoom?name=room7").json
+        equal(made["didCreate"], False)
+        equal(client.get("/api/createChatRoom").status, 422)
+        equal(client.get("/api/createChatRoom?name=a%7Cb").status, 422)
+        equal(alice.ask("roomChange", room="room7").json["room"], "room7")
+        equal(alice.ask("detailsView").json["details"]["rooms"], ["room7"])
+        equal(alice.ask("roomAdd", room="defaultRoom").status, 200)
+        equal(bob.ask("roomAdd", room="room7").json["room"], "room7")
+        complains(
+            bob.ask("roomAdd", room="room7"),
+            409,
+            "connection already in this room (room7)",
+        )
+        complains(bob.ask("roomChange", room="nope"), 404, "room does not exist")
+        complains(
+            bob.ask("say", room="defaultRoom", message="x"),
+            409,
+            "connection not in this room (defaultRoom)",
+        )
+        complains(
+            bob.ask("roomView", room="defaultRoom"),
+            409,
+            "connection not in this room (defaultRoom)",
+        )
+        equal(bob.ask("say", room="room7").status, 422)
+        equal(bob.ask("hum").status, 422)
+        equal(bob.ask("say", room="room7", message="seven").status, 200)
+        equal(alice.heard(), ["seven"])
+        equal(alice.ask("roomLeave", room="room7").json["room"], "room7")
+        equal(bob.ask("say", room="room7", message="eight").status, 200)
+        equal(alice.heard(), [])
+        equal(bob.heard(), ["seven", "eight"])
 
 
 if __name__ == "__main__":
