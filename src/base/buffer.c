@@ -16,7 +16,7 @@ void buffer_fini(struct buffer *buffer)
 	*buffer = (struct buffer){ 0 };
 }
 
-static void grow(struct buffer *buffer, size_t length)
+uint8_t *buffer_grow(struct buffer *buffer, size_t length)
 {
 	size_t used = buffer_length(buffer);
 	size_t needed = used + length;
@@ -42,12 +42,6 @@ static void grow(struct buffer *buffer, size_t length)
 	}
 	buffer->head = 0;
 	buffer->tail = used;
-}
-
-uint8_t *buffer_reserve(struct buffer *buffer, size_t length)
-{
-	if (buffer->capacity - buffer->tail < length || buffer->data == NULL)
-		grow(buffer, length);
 	return buffer->data + buffer->tail;
 }
 
@@ -55,19 +49,6 @@ void buffer_extend(struct buffer *buffer, size_t length)
 {
 	MUST(length <= buffer->capacity - buffer->tail);
 	buffer->tail += length;
-}
-
-void buffer_append(struct buffer *buffer, const void *bytes, size_t length)
-{
-	if (length == 0)
-		return;
-	memcpy(buffer_reserve(buffer, length), bytes, length);
-	buffer->tail += length;
-}
-
-void buffer_append_text(struct buffer *buffer, const char *text)
-{
-	buffer_append(buffer, text, strlen(text));
 }
 
 void buffer_append_format(struct buffer *buffer, const char *format, ...)

@@ -8,6 +8,7 @@
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct buffer {
 	uint8_t *data;
@@ -29,13 +30,34 @@ static inline uint8_t *buffer_bytes(const struct buffer *buffer)
 	return buffer->data == NULL ? NULL : buffer->data + buffer->head;
 }
 
+uint8_t *buffer_grow(struct buffer *buffer, size_t length);
+
 /* Room for at least `length` more bytes at the end; what is written there
  * counts once buffer_extend() has said so. */
-uint8_t *buffer_reserve(struct buffer *buffer, size_t length);
+static inline uint8_t *buffer_reserve(struct buffer *buffer, size_t length)
+{
+	if (buffer->capacity - buffer->tail < length || buffer->data == NULL)
+		return buffer_grow(buffer, length);
+	return buffer->data + buffer->tail;
+}
+
 void buffer_extend(struct buffer *buffer, size_t length);
 
-void buffer_append(struct buffer *buffer, const void *bytes, size_t length);
-void buffer_append_text(struct buffer *buffer, const char *text);
+/* Inline, as most that is appended is a few bytes of a known length. */
+static inline void buffer_append(struct buffer *buffer, const void *bytes,
+				 size_t length)
+{
+	if (length == 0)
+		return;
+	memcpy(buffer_reserve(buffer, length), bytes, length);
+	buffer->tail += length;
+}
+
+static inline void buffer_append_text(struct buffer *buffer, const char *text)
+{
+	buffer_append(buffer, text, strlen(text));
+}
+
 __attribute__((format(printf, 2, 3))) void
 buffer_append_format(struct buffer *buffer, const char *format, ...);
 

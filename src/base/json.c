@@ -3,12 +3,15 @@
 #include <stdint.h>
 #include <string.h>
 
-struct cursor {
-	const uint8_t *at;
-	const uint8_t *end;
-};
+#include "base/json_plain.h"
 
-/* The containers around the cursor, a bit each: is it an object? */
+/*
+ * Each skip_*() is given where something begins, and returns where it ends;
+ * NULL: it is none. That is carried in a register throughout, as most of the
+ * time goes into short strings and numbers.
+ */
+
+/* The containers around, a bit each: is it an object? */
 struct nest {
 	uint64_t is_object[JSON_DEPTH_MAX / 64];
 	size_t depth;
@@ -16,151 +19,124 @@ struct nest {
 	bool is_too_deep;
 };
 
-static void skip_space(struct cursor *cursor)
+static inline const uint8_t *skip_space(const uint8_t *at, const uint8_t *end)
 {
-	while (cursor->at < cursor->end &&
-	       (*cursor->at == ' ' || *cursor->at == '\n' ||
-		*cursor->at == '\r' || *cursor->at == '\t'))
-		cursor->at++;
+	/* The first comparison is enough for nearly all. */
+	while (at < end && *at <= ' ' &&
+	       (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t'))
+		at++;
+	return at;
 }
 
-/* The byte at the cursor; -1 at the end. */
-static int peek(const struct cursor *cursor)
+static inline bool is_at(const uint8_t *at, const uint8_t *end, uint8_t byte)
 {
-	return cursor->at < cursor->end ? *cursor->at : -1;
+	return at < end && *at == byte;
 }
 
-static bool take(struct cursor *cursor, int byte)
+static const uint8_t *skip_word(const uint8_t *at, const uint8_t *end,
+				const char *word, size_t length)
 {
-	if (peek(cursor) != byte)
-		return false;
-	cursor->at++;
-	return true;
-}
-
-static bool take_word(struct cursor *cursor, const char *word, size_t length)
-{
-	if ((size_t)(cursor->end - cursor->at) < length ||
-	    memcmp(cursor->at, word, length) != 0)
-		return false;
-	cursor->at += length;
-	return true;
+	if ((size_t)(end - at) < length || memcmp(at, word, length) != 0)
+		return NULL;
+	return at + length;
 }
 
 /* ---- Numbers ------------------------------------------------------------ */
 
-static bool take_digits(struct cursor *cursor)
+static inline const uint8_t *skip_digits(const uint8_t *at, const uint8_t *end)
 {
-	const uint8_t *start = cursor->at;
+	const uint8_t *start = at;
 
-	while (peek(cursor) >= '0' && peek(cursor) <= '9')
-		cursor->at++;
-	return cursor->at > start;
+	while (at < end && *at >= '0' && *at <= '9')
+		at++;
+	return at > start ? at : NULL;
 }
 
-static bool take_number(struct cursor *cursor)
+static const uint8_t *skip_exponent(const uint8_t *at, const uint8_t *end)
 {
-	take(cursor, '-');
-	if (!take(cursor, '0') && !take_digits(cursor))
-		return false;
-	if (take(cursor, '.') && !take_digits(cursor))
-		return false;
-	if (!take(cursor, 'e') && !take(cursor, 'E'))
-		return true;
-	if (!take(cursor, '+'))
-		take(cursor, '-');
-	return take_digits(cursor);
+	if (is_at(at, end, '+') || is_at(at, end, '-'))
+		at++;
+	return skip_digits(at, end);
+}
+
+static inline const uint8_t *skip_number(const uint8_t *at, const uint8_t *end)
+{
+	if (is_at(at, end, '-'))
+		at++;
+	at = is_at(at, end, '0') ? at + 1 : skip_digits(at, end);
+	if (at != NULL && is_at(at, end, '.'))
+		at = skip_digits(at + 1, end);
+	if (at != NULL && (is_at(at, end, 'e') || is_at(at, end, 'E')))
+		at = skip_exponent(at + 1, end);
+	return at;
 }
 
 /* ---- Strings ------------------------------------------------------------ */
 
-static bool take_hex(struct cursor *cursor)
+static const uint8_t *skip_hex(const uint8_t *at, const uint8_t *end)
 {
-	for (int i = 0; i < 4; i++) {
-		int byte = peek(cursor);
-		int letter = byte | 32;
+	if (end - at < 4)
+		return NULL;
+	for (const uint8_t *stop = at + 4; at < stop; at++) {
+		int letter = *at | 32;
 
-		if ((byte < '0' || byte > '9') &&
-		    (letter < 'a' || letter > 'f'))
-			return false;
-		cursor->at++;
+		if ((*at < '0' || *at > '9') && (letter < 'a' || letter > 'f'))
+			return NULL;
 	}
-	return true;
+	return at;
 }
 
-static bool take_escape(struct cursor *cursor)
+/* What is behind a backslash. */
+static const uint8_t *skip_escape(const uint8_t *at, const uint8_t *end)
 {
-	int byte = peek(cursor);
-
-	if (byte < 0)
-		return false;
-	cursor->at++;
-	if (byte == 'u')
-		return take_hex(cursor);
-	return byte != 0 && strchr("\"\\/bfnrt", byte) != NULL;
+	if (at == end)
+		return NULL;
+	if (*at == 'u')
+		return skip_hex(at + 1, end);
+	return *at != 0 && strchr("\"\\/bfnrt", *at) != NULL ? at + 1 : NULL;
 }
 
 /* A character of more than one byte. What its second byte may be keeps overlong
  * forms, surrogates and what is past U+10FFFF out (Unicode, table 3-7). */
-static bool take_character(struct cursor *cursor)
+static const uint8_t *skip_character(const uint8_t *at, const uint8_t *end)
 {
-	uint8_t first = *cursor->at++;
+	uint8_t first = *at++;
 	uint8_t lowest = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
 	uint8_t highest = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
 	int more = first < 0xe0 ? 1 : first < 0xf0 ? 2 : 3;
 
 	if (first < 0xc2 || first > 0xf4)
-		return false;
+		return NULL;
 	while (more-- > 0) {
-		int byte = peek(cursor);
-
-		if (byte < lowest || byte > highest)
-			return false;
-		cursor->at++;
+		if (at == end || *at < lowest || *at > highest)
+			return NULL;
+		at++;
 		lowest = 0x80;
 		highest = 0xbf;
 	}
-	return true;
+	return at;
 }
 
-/* Eight bytes that need no second look: no quote, backslash, control or
- * byte over 127. */
-static bool is_plain(const uint8_t *bytes)
+/* From a byte that is not plain on, to behind the closing quote. */
+static const uint8_t *skip_string_rest(const uint8_t *at, const uint8_t *end)
 {
-	const uint64_t ones = UINT64_MAX / 255, highs = ones << 7;
-	uint64_t word;
-
-	memcpy(&word, bytes, sizeof(word));
-	uint64_t quote = word ^ (ones * '"'), slash = word ^ (ones * '\\');
-
-	/* A byte's high bit is set where it was over 127 or, but for a borrow
-	 * from a lower byte that was itself found, under what is taken off. */
-	return ((word | (word - ones * ' ') | (quote - ones) | (slash - ones)) &
-		highs) == 0;
-}
-
-static bool take_string(struct cursor *cursor)
-{
-	if (!take(cursor, '"'))
-		return false;
-	for (;;) {
-		while (cursor->end - cursor->at >= 8 && is_plain(cursor->at))
-			cursor->at += 8;
-		int byte = peek(cursor);
-
-		if (byte < ' ') /* or the end */
-			return false;
-		if (byte >= 0x80) {
-			if (!take_character(cursor))
-				return false;
-			continue;
-		}
-		cursor->at++;
-		if (byte == '"')
-			return true;
-		if (byte == '\\' && !take_escape(cursor))
-			return false;
+	while (at != NULL && at < end && *at >= ' ') {
+		if (*at == '"')
+			return at + 1;
+		at = *at >= 0x80 ? skip_character(at, end)
+				 : skip_escape(at + 1, end);
+		if (at != NULL)
+			at = json_plain_end(at, end);
 	}
+	return NULL;
+}
+
+static inline const uint8_t *skip_string(const uint8_t *at, const uint8_t *end)
+{
+	if (!is_at(at, end, '"'))
+		return NULL;
+	at = json_plain_end(at + 1, end);
+	return is_at(at, end, '"') ? at + 1 : skip_string_rest(at, end);
 }
 
 /* ---- Containers --------------------------------------------------------- */
@@ -183,87 +159,93 @@ static void enter(struct nest *nest, bool object)
 	nest->depth++;
 }
 
-static bool take_key(struct cursor *cursor)
+/* With its colon, and what is blank around it. */
+static const uint8_t *skip_key(const uint8_t *at, const uint8_t *end)
 {
-	skip_space(cursor);
-	if (!take_string(cursor))
-		return false;
-	skip_space(cursor);
-	return take(cursor, ':');
+	at = skip_string(skip_space(at, end), end);
+	if (at == NULL)
+		return NULL;
+	at = skip_space(at, end);
+	return is_at(at, end, ':') ? at + 1 : NULL;
 }
 
-static bool take_scalar(struct cursor *cursor)
+static const uint8_t *skip_scalar(const uint8_t *at, const uint8_t *end)
 {
-	switch (peek(cursor)) {
+	if (at == end)
+		return NULL;
+	switch (*at) {
 	case '"':
-		return take_string(cursor);
+		return skip_string(at, end);
 	case 't':
-		return take_word(cursor, "true", 4);
+		return skip_word(at, end, "true", 4);
 	case 'f':
-		return take_word(cursor, "false", 5);
+		return skip_word(at, end, "false", 5);
 	case 'n':
-		return take_word(cursor, "null", 4);
+		return skip_word(at, end, "null", 4);
 	default:
-		return take_number(cursor);
+		return skip_number(at, end);
 	}
 }
 
 /* Up to and with the next scalar or empty container. */
-static bool descend(struct cursor *cursor, struct nest *nest)
+static const uint8_t *descend(const uint8_t *at, const uint8_t *end,
+			      struct nest *nest)
 {
-	for (;;) {
-		skip_space(cursor);
-		bool object = peek(cursor) == '{';
+	while (at != NULL) {
+		at = skip_space(at, end);
+		bool object = is_at(at, end, '{');
 
-		if (!object && peek(cursor) != '[')
-			return take_scalar(cursor);
+		if (!object && !is_at(at, end, '['))
+			return skip_scalar(at, end);
 		nest->is_too_deep = nest->depth == nest->depth_max;
 		if (nest->is_too_deep)
-			return false;
-		cursor->at++;
-		skip_space(cursor);
-		if (take(cursor, object ? '}' : ']'))
-			return true;
+			return NULL;
+		at = skip_space(at + 1, end);
+		if (is_at(at, end, object ? '}' : ']'))
+			return at + 1;
 		enter(nest, object);
-		if (object && !take_key(cursor))
-			return false;
+		if (object)
+			at = skip_key(at, end);
 	}
+	return NULL;
 }
 
-/* Out of the containers that end here; true: another value follows. */
-static bool ascend(struct cursor *cursor, struct nest *nest, bool *is_wrong)
+/* Out of the containers that end here, up to the next value; with depth 0 there
+ * is none. */
+static const uint8_t *ascend(const uint8_t *at, const uint8_t *end,
+			     struct nest *nest)
 {
 	while (nest->depth > 0) {
-		skip_space(cursor);
-		if (take(cursor, ',')) {
-			*is_wrong = is_object(nest) && !take_key(cursor);
-			return !*is_wrong;
-		}
-		*is_wrong = !take(cursor, is_object(nest) ? '}' : ']');
-		if (*is_wrong)
-			return false;
+		bool object = is_object(nest);
+
+		at = skip_space(at, end);
+		if (is_at(at, end, ','))
+			return object ? skip_key(at + 1, end) : at + 1;
+		if (!is_at(at, end, object ? '}' : ']'))
+			return NULL;
+		at++;
 		nest->depth--;
 	}
-	return false;
+	return at;
 }
 
 enum json_answer json_check(const char *text, size_t length, size_t depth_max)
 {
-	struct cursor cursor = { (const uint8_t *)text,
-				 (const uint8_t *)text + length };
+	const uint8_t *at = (const uint8_t *)text;
+	const uint8_t *end = at + length;
 	struct nest nest;
-	bool is_wrong = false;
 
 	nest.depth = 0;
 	nest.depth_max = depth_max;
 	nest.is_too_deep = false;
 	do {
-		if (!descend(&cursor, &nest))
+		at = descend(at, end, &nest);
+		if (at == NULL)
 			return nest.is_too_deep ? JSON_TOO_DEEP : JSON_NO_VALUE;
-	} while (ascend(&cursor, &nest, &is_wrong));
-	skip_space(&cursor);
-	return !is_wrong && cursor.at == cursor.end ? JSON_VALUE
-						    : JSON_NO_VALUE;
+		at = ascend(at, end, &nest);
+	} while (at != NULL && nest.depth > 0);
+	return at != NULL && skip_space(at, end) == end ? JSON_VALUE
+							: JSON_NO_VALUE;
 }
 
 bool json_is_value(const char *text, size_t length)

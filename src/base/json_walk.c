@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json_plain.h"
+
 #define NUMBER_BYTES 400 /* a longer one is cut where it no longer counts */
 
 static bool is_space(char byte)
@@ -20,25 +22,32 @@ static const char *skip_space(const char *at, const char *end)
 
 static const char *skip_string(const char *at, const char *end)
 {
-	for (at++; at < end && *at != '"'; at++)
-		if (*at == '\\')
-			at++;
-	return at + 1;
+	const uint8_t *byte = (const uint8_t *)at + 1;
+	const uint8_t *stop = (const uint8_t *)end;
+
+	while ((byte = json_plain_end(byte, stop)) < stop && *byte != '"')
+		byte += *byte == '\\' ? 2 : 1;
+	return (const char *)byte + 1;
 }
+
+/* What begins or ends a container or begins a string. */
+static const bool is_structure[256] = {
+	['"'] = true, ['{'] = true, ['}'] = true, ['['] = true, [']'] = true,
+};
 
 static const char *skip_container(const char *at, const char *end)
 {
 	size_t depth = 0;
 
 	do {
-		if (*at == '"') {
+		while (at < end && !is_structure[(uint8_t)*at])
+			at++;
+		if (at < end && *at == '"') {
 			at = skip_string(at, end);
 			continue;
 		}
-		if (*at == '{' || *at == '[')
-			depth++;
-		else if (*at == '}' || *at == ']')
-			depth--;
+		if (at < end)
+			depth += *at == '{' || *at == '[' ? 1 : SIZE_MAX;
 		at++;
 	} while (depth > 0 && at < end);
 	return at;

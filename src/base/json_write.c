@@ -5,11 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digits.h"
+#include "base/json_plain.h"
 #include "base/utf8.h"
 
-#define INTEGER_BYTES 21
-#define NUMBER_BYTES  32
-#define ESCAPE_BYTES  6 /* \u001f */
+#define NUMBER_BYTES 32
+#define ESCAPE_BYTES 6 /* \u001f */
 
 static void put(struct json_writer *writer, const char *text, size_t length)
 {
@@ -73,41 +74,54 @@ static void put_escape(struct json_writer *writer, uint8_t byte)
 	put(writer, escape, length);
 }
 
-static bool is_plain(uint8_t byte)
+/* How many need no second look, from the first on. */
+static size_t plain_run(const uint8_t *bytes, size_t length)
 {
-	return byte >= ' ' && byte < 0x80 && byte != '"' && byte != '\\';
+	/* Most keys are longer than a word and end within the next: what was
+	 * seen already is looked at with it. */
+	if (length > 8 && length < 16 && json_plain_bytes(bytes) == 8 &&
+	    json_plain_bytes(bytes + length - 8) == 8)
+		return length;
+	return (size_t)(json_plain_end(bytes, bytes + length) - bytes);
+}
+
+/* From the first one on that needs a look. */
+__attribute__((noinline)) static void
+put_rest(struct json_writer *writer, const uint8_t *bytes, size_t length)
+{
+	while (length > 0) {
+		size_t used = 1;
+
+		if (bytes[0] < 0x80) {
+			put_escape(writer, bytes[0]);
+		} else if ((used = utf8_character_bytes(bytes, length)) > 0) {
+			put(writer, (const char *)bytes, used);
+		} else {
+			put(writer, "\xef\xbf\xbd", 3);
+			used = 1;
+		}
+		bytes += used;
+		length -= used;
+		used = plain_run(bytes, length);
+		put(writer, (const char *)bytes, used);
+		bytes += used;
+		length -= used;
+	}
 }
 
 static void put_string(struct json_writer *writer, const char *text,
 		       size_t length)
 {
 	const uint8_t *bytes = (const uint8_t *)text;
-	size_t at = 0;
+	size_t run = plain_run(bytes, length);
+	uint8_t *to = buffer_reserve(writer->buffer, run + 1);
 
-	put(writer, "\"", 1);
-	while (at < length) {
-		size_t run = at;
-
-		while (run < length && is_plain(bytes[run]))
-			run++;
-		if (run > at)
-			put(writer, text + at, run - at);
-		at = run;
-		if (at == length)
-			break;
-		size_t character =
-			bytes[at] < 0x80
-				? 1
-				: utf8_character_bytes(bytes + at, length - at);
-
-		if (bytes[at] < 0x80)
-			put_escape(writer, bytes[at]);
-		else if (character > 0)
-			put(writer, text + at, character);
-		else
-			put(writer, "\xef\xbf\xbd", 3);
-		at += character > 0 ? character : 1;
-	}
+	to[0] = '"';
+	if (run > 0)
+		memcpy(to + 1, text, run);
+	buffer_extend(writer->buffer, run + 1);
+	if (run < length)
+		put_rest(writer, bytes + run, length - run);
 	put(writer, "\"", 1);
 }
 
@@ -146,17 +160,13 @@ void json_write_raw(struct json_writer *writer, const char *text, size_t length)
 
 void json_write_integer(struct json_writer *writer, int64_t value)
 {
-	char digits[INTEGER_BYTES];
-	char *at = digits + sizeof(digits);
-	uint64_t left = value < 0 ? -(uint64_t)value : (uint64_t)value;
+	char text[DIGITS_MAX + 1];
+	char *at = text;
 
-	do {
-		*--at = (char)('0' + left % 10);
-		left /= 10;
-	} while (left > 0);
 	if (value < 0)
-		*--at = '-';
-	json_write_raw(writer, at, (size_t)(digits + sizeof(digits) - at));
+		*at++ = '-';
+	at += digits_put(at, value < 0 ? -(uint64_t)value : (uint64_t)value);
+	json_write_raw(writer, text, (size_t)(at - text));
 }
 
 /* ---- numbers ----
@@ -166,19 +176,10 @@ void json_write_integer(struct json_writer *writer, int64_t value)
  * that the C library takes.
  */
 
-#define DIGITS_MAX 17
+#define PRECISION_MAX 17
 
 /* No __int128 in ISO C, but in every compiler that we have. */
 __extension__ typedef unsigned __int128 wide;
-
-static uint64_t power_of_ten(int exponent)
-{
-	uint64_t power = 1;
-
-	while (exponent-- > 0)
-		power *= 10;
-	return power;
-}
 
 /* mantissa * 10^scale / 2^shift: what is to be written, times 10^scale. */
 struct decimal {
@@ -193,18 +194,19 @@ struct decimal {
 static void scale_to(struct decimal *decimal, int scale)
 {
 	decimal->scale = scale;
-	decimal->step =
-		scale <= 19 ? power_of_ten(scale)
-			    : (wide)power_of_ten(19) * power_of_ten(scale - 19);
+	decimal->step = scale <= 19 ? digits_powers[scale]
+				    : (wide)digits_powers[19] *
+					      digits_powers[scale - 19];
 	wide whole = decimal->step * decimal->mantissa;
 
 	decimal->digits = (uint64_t)(whole >> decimal->shift);
 	decimal->rest = whole - ((wide)decimal->digits << decimal->shift);
 }
 
-/* Rounded to what ends with as many zeros as `unit`; is it still the same? */
-static bool round_to(const struct decimal *decimal, uint64_t unit,
-		     uint64_t *rounded)
+/* Rounded to what ends with as many zeros as `unit`; is it still the same?
+ * Inline, so that `unit` is a constant, which divides in no time. */
+__attribute__((always_inline)) static inline bool
+round_to(const struct decimal *decimal, uint64_t unit, uint64_t *rounded)
 {
 	wide whole = (wide)unit << decimal->shift;
 	wide rest = ((wide)(decimal->digits % unit) << decimal->shift) +
@@ -223,64 +225,72 @@ static bool round_to(const struct decimal *decimal, uint64_t unit,
 /* "123.45" of 12345 and 2. */
 static size_t place(char *text, uint64_t digits, int scale)
 {
-	char room[DIGITS_MAX + 1];
+	char room[DIGITS_MAX];
 	char *at = text;
-	int count = 0;
 
 	while (scale > 0 && digits % 10 == 0) {
 		digits /= 10;
 		scale--;
 	}
-	for (; digits > 0; digits /= 10)
-		room[count++] = (char)('0' + digits % 10);
-	if (count <= scale) {
-		*at++ = '0';
-		*at++ = '.';
-		for (int zeros = scale - count; zeros > 0; zeros--)
-			*at++ = '0';
-		scale = -1; /* the point is there */
-	}
-	while (count > 0) {
-		if (count == scale)
+	int count = (int)digits_put(room, digits);
+	int whole = count - scale; /* digits before the point */
+
+	if (whole <= 0) {
+		memcpy(at, "0.000", 5); /* no more of them: see write_decimal */
+		at += 2 - whole;
+		whole = 0;
+	} else {
+		memcpy(at, room, (size_t)whole);
+		at += whole;
+		if (whole < count)
 			*at++ = '.';
-		*at++ = room[--count];
 	}
-	return (size_t)(at - text);
+	memcpy(at, room + whole, (size_t)(count - whole));
+	return (size_t)(at + count - whole - text);
 }
 
 /* From 0.0001 up to 1e15; 0: it takes the long way. */
 static size_t write_decimal(char *text, double value)
 {
 	struct decimal decimal;
-	int exponent;
-	uint64_t rounded = 0;
+	uint64_t bits;
+	uint64_t rounded;
+	int spare = 2;
 
 	if (!(value >= 1e-4 && value < 1e15))
 		return 0;
-	decimal.mantissa = (uint64_t)ldexp(frexp(value, &exponent), 53);
-	decimal.shift = 53 - exponent;
-	if (decimal.mantissa == (uint64_t)1 << 52)
+	/* It is 1.something times a power of two (IEEE 754). */
+	memcpy(&bits, &value, sizeof(bits));
+	decimal.mantissa = (bits & ((UINT64_C(1) << 52) - 1)) | UINT64_C(1)
+									<< 52;
+	if (decimal.mantissa == UINT64_C(1) << 52)
 		return 0; /* its neighbours are not equally far away */
-	int scale = DIGITS_MAX - (exponent > 0 ? exponent * 3 / 10 : 0);
+	int exponent = (int)(bits >> 52) - 1022;
+
+	decimal.shift = 53 - exponent;
+	int scale = PRECISION_MAX - (exponent > 0 ? exponent * 3 / 10 : 0);
 
 	/* At most a few steps, as a power of two says how many digits. */
 	for (scale_to(&decimal, scale);
-	     decimal.digits >= power_of_ten(DIGITS_MAX);)
+	     decimal.digits >= digits_powers[PRECISION_MAX];)
 		scale_to(&decimal, --scale);
-	while (decimal.digits < power_of_ten(DIGITS_MAX - 1))
+	while (decimal.digits < digits_powers[PRECISION_MAX - 1])
 		scale_to(&decimal, ++scale);
-	for (int spare = 2; spare >= 0; spare--)
-		if (round_to(&decimal, power_of_ten(spare), &rounded) ||
-		    spare == 0)
-			return place(text, rounded, scale - spare);
-	return 0;
+	if (!round_to(&decimal, 100, &rounded)) {
+		spare = 1;
+		if (!round_to(&decimal, 10, &rounded)) {
+			spare = 0;
+			(void)round_to(&decimal, 1, &rounded);
+		}
+	}
+	return place(text, rounded, scale - spare);
 }
 
 static size_t write_slowly(char text[NUMBER_BYTES], double value)
 {
 	int length = 0;
 
-	for (int digits = 15; digits <= DIGITS_MAX; digits++) {
+	for (int digits = 15; digits <= PRECISION_MAX; digits++) {
 		length = snprintf(text, NUMBER_BYTES, "%.*g", digits, value);
 		if (strtod(text, NULL) == value)
 			break;

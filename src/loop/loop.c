@@ -10,6 +10,7 @@ struct loop {
 	uv_loop_t uv;
 	uv_prepare_t prepare; /* runs the deferred tasks; keeps nothing alive */
 	struct list tasks;
+	uint64_t turns;
 	unsigned holds;  /* while above 0 the prepare handle counts */
 	bool is_touched; /* loop_touch() since the last turn began */
 	const struct log *log;
@@ -32,7 +33,10 @@ static void run_tasks(struct loop *loop)
 
 static void on_prepare(uv_prepare_t *prepare)
 {
-	run_tasks(prepare->data);
+	struct loop *loop = prepare->data;
+
+	run_tasks(loop);
+	loop->turns++;
 }
 
 struct loop *loop_new(const struct log *log)
@@ -115,6 +119,11 @@ bool loop_turn(struct loop *loop)
 uint64_t loop_now_ms(const struct loop *loop)
 {
 	return uv_now(&loop->uv);
+}
+
+uint64_t loop_turns(const struct loop *loop)
+{
+	return loop->turns;
 }
 
 const struct log *loop_log(const struct loop *loop)

@@ -44,6 +44,8 @@ bool loop_turn(struct loop *loop); /* is there more to come? */
 
 /* Monotonic, as of this turn. */
 uint64_t loop_now_ms(const struct loop *loop);
+/* How often it has waited: while it is the same, so is the turn. */
+uint64_t loop_turns(const struct loop *loop);
 const struct log *loop_log(const struct loop *loop);
 
 /* LOOP_SCRATCH_BYTES that whoever reads may use until it returns to the loop.

@@ -100,7 +100,11 @@ static void put_combined(struct access_log *log, const struct access_line *line)
 		put_escaped(to, line->method);
 		buffer_append_text(to, " ");
 		put_escaped(to, line->target);
-		buffer_append_format(to, " HTTP/1.%d", line->minor_version);
+		if (line->is_http2)
+			buffer_append_text(to, " HTTP/2.0");
+		else
+			buffer_append_format(to, " HTTP/1.%d",
+					     line->minor_version);
 	}
 	buffer_append_format(to, "\" %d %" PRIu64, line->status,
 			     line->body_bytes);

@@ -7,6 +7,7 @@
  * how much that was is logged. A file that was moved away is opened anew.
  */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <muster/http.h>
@@ -28,6 +29,7 @@ struct access_line {
 	struct access_text referer;
 	struct access_text agent;
 	int minor_version;
+	bool is_http2;
 	int status;
 	uint64_t body_bytes;
 	uint64_t took_ms;

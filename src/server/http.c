@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "base/must.h"
+#include "server/http2.h"
 #include "server/http_internal.h"
 
 #define MAGIC            0x68747470u
@@ -21,7 +22,8 @@
 static const unsigned may_become[PHASES] = {
 	[PHASE_WAITING] =
 		TO(PHASE_HEAD) | TO(PHASE_BLOCKED) | TO(PHASE_CLOSING),
-	[PHASE_HEAD] = TO(PHASE_BODY) | TO(PHASE_HANDLED) | TO(PHASE_CLOSING),
+	[PHASE_HEAD] = TO(PHASE_BODY) | TO(PHASE_HANDLED) | TO(PHASE_TAKEN) |
+		       TO(PHASE_CLOSING),
 	[PHASE_BODY] = TO(PHASE_HANDLED) | TO(PHASE_CLOSING),
 	[PHASE_HANDLED] =
 		TO(PHASE_WAITING) | TO(PHASE_TAKEN) | TO(PHASE_CLOSING),
@@ -38,8 +40,7 @@ void http_connection_move(struct connection *connection, enum phase phase)
 	connection->since_ms = loop_now_ms(connection->server->loop);
 }
 
-/* Calls the application last. */
-static void tell_gone(struct muster_http *http, int error)
+void http_request_tell_gone(struct muster_http *http, int error)
 {
 	struct http_flow *flow = http->flow;
 	muster_http_body_fn on_body = flow->on_body;
@@ -55,14 +56,19 @@ static void tell_gone(struct muster_http *http, int error)
 	}
 }
 
-/* The request is its handler's alone from now on. */
-static void detach(struct muster_http *http, int error)
+void http_request_detach(struct muster_http *http, int error)
 {
 	http->connection = NULL;
 	if (http->flow == NULL)
 		return;
 	loop_undefer(&http->flow->task);
-	tell_gone(http, error);
+	http_request_tell_gone(http, error);
+}
+
+void http_count_connection(const struct http_server *server, uint64_t by)
+{
+	if (server->meters != NULL)
+		meter_add(server->meters, METER_CONNECTIONS, by);
 }
 
 static void unlink_connection(struct connection *connection)
@@ -71,6 +77,7 @@ static void unlink_connection(struct connection *connection)
 
 	loop_undefer(&connection->task);
 	list_remove(&connection->link);
+	http_count_connection(server, UINT64_MAX);
 	if (--server->connection_count == 0)
 		timer_stop(server->sweep);
 	if (server->probed == connection)
@@ -100,7 +107,7 @@ void http_connection_finish(struct connection *connection)
 	connection->magic = 0;
 	free(connection);
 	if (handled != NULL)
-		detach(handled, -ECONNRESET);
+		http_request_detach(handled, -ECONNRESET);
 	if (on_taken != NULL)
 		on_taken(NULL, taken_arg);
 	on_closed(token);
@@ -134,7 +141,9 @@ void http_connection_write(struct connection *connection,
 {
 	/* What does not go at once is waited for by http_connection_settle().
 	 */
-	if (piece != NULL)
+	if (connection->carrier != NULL)
+		connection->carrier->write(connection, parts, count, piece);
+	else if (piece != NULL)
 		DISCARD(stream_write_piece(connection->stream, parts, count,
 					   piece));
 	else if (count > 0)
@@ -182,6 +191,13 @@ void http_output_end(struct connection *connection, size_t mark)
 	connection->server->mark = mark;
 }
 
+uint64_t http_connection_queued(const struct connection *connection)
+{
+	return connection->carrier != NULL
+		       ? connection->carrier->queued(connection)
+		       : stream_queued_bytes(connection->stream);
+}
+
 static bool is_blocked(const struct connection *connection)
 {
 	return stream_queued_bytes(connection->stream) > QUEUED_BYTES_MAX;
@@ -226,7 +242,7 @@ void http_connection_abandon(struct connection *connection, int status,
 	connection->request = NULL;
 	connection->lingers = true;
 	http_connection_move(connection, PHASE_CLOSING);
-	detach(http, error);
+	http_request_detach(http, error);
 }
 
 void http_connection_dispatch(struct connection *connection)
@@ -241,6 +257,19 @@ void http_connection_dispatch(struct connection *connection)
 		http_request_own(http);
 }
 
+bool http_connection_take_head(struct connection *connection)
+{
+	struct muster_http *http = connection->request;
+	const struct http1_head *head = &http->head;
+
+	http->is_head = head->method.length == 4 &&
+			memcmp(http->text + head->method.start, "HEAD", 4) == 0;
+	if (head->form != HTTP1_AUTHORITY)
+		return true;
+	http_connection_refuse(connection, 501, "CONNECT is not supported");
+	return false;
+}
+
 /* Whole bodies are used where they lie; returns how much was used. */
 static size_t take_message(struct connection *connection, size_t length)
 {
@@ -249,13 +278,8 @@ static size_t take_message(struct connection *connection, size_t length)
 	const struct http1_head *head = &http->head;
 	size_t rest = length - head->length;
 
-	http->is_head = head->method.length == 4 &&
-			memcmp(http->text + head->method.start, "HEAD", 4) == 0;
-	if (head->form == HTTP1_AUTHORITY) {
-		http_connection_refuse(connection, 501,
-				       "CONNECT is not supported");
+	if (!http_connection_take_head(connection))
 		return length;
-	}
 	if (head->is_chunked || head->content_length > rest ||
 	    (server->on_head != NULL && head->content_length > 0 &&
 	     (server->wants_head == NULL ||
@@ -272,6 +296,34 @@ static size_t take_message(struct connection *connection, size_t length)
 	return length - connection->unread;
 }
 
+static void on_http2(const struct http_taken *taken, void *arg)
+{
+	if (taken != NULL)
+		http2_open(arg, taken);
+}
+
+/* What HTTP/2 begins with is made to be refused by HTTP/1, so that looking for
+ * it there costs no other request anything. */
+static bool is_http2(struct connection *connection, const char *bytes,
+		     size_t length)
+{
+	struct http_server *server = connection->server;
+
+	if (connection->requests > 0 || !http2_may_begin(bytes, length))
+		return false;
+	if (length < HTTP2_PREFACE_BYTES) {
+		/* Read again when there is more of it. */
+		http1_head_init(&connection->request->head);
+		return true;
+	}
+	http_request_give_back(server, connection->request);
+	connection->request = NULL;
+	connection->on_taken = on_http2;
+	connection->taken_arg = server;
+	http_connection_move(connection, PHASE_TAKEN);
+	return true;
+}
+
 static size_t read_head(struct connection *connection, const char *bytes,
 			size_t length)
 {
@@ -285,6 +337,8 @@ static size_t read_head(struct connection *connection, const char *bytes,
 	case HTTP1_DATA:
 		return 0;
 	case HTTP1_REFUSED:
+		if (is_http2(connection, bytes, length))
+			return 0;
 		http_connection_refuse(connection, http->head.status,
 				       http->head.reason);
 		return length;
@@ -483,7 +537,7 @@ static void end_handled(struct connection *connection)
 
 	http_connection_settle(connection);
 	if (!is_body_open)
-		tell_gone(http, 0);
+		http_request_tell_gone(http, 0);
 }
 
 static void on_end(void *owner, int error)
@@ -553,6 +607,10 @@ void http_connection_replied(struct connection *connection, bool is_last,
 	struct http_server *server = connection->server;
 
 	connection->request = NULL;
+	if (connection->carrier != NULL) {
+		connection->carrier->replied(connection);
+		return;
+	}
 	connection->lingers = lingers;
 	http_connection_move(connection,
 			     is_last ? PHASE_CLOSING : PHASE_WAITING);
@@ -636,6 +694,7 @@ struct http_server *http_server_new(struct loop *loop,
 	server->handler = settings->handler;
 	server->on_head = settings->on_head;
 	server->wants_head = settings->wants_head;
+	server->meters = settings->meters;
 	server->refuse = settings->refuse;
 	server->arg = settings->arg;
 	server->limits = with_defaults(&settings->limits);
@@ -655,6 +714,7 @@ struct http_server *http_server_new(struct loop *loop,
 	if (name != NULL && http1_is_value(name, strlen(name)))
 		server->server_header = mem_format("Server: %s\r\n", name);
 	list_init(&server->connections);
+	server->http2 = http2_shared_new();
 	server->sweep = timer_open(loop, http_sweep, server, false);
 	return server;
 }
@@ -668,6 +728,7 @@ void http_server_free(struct http_server *server)
 	while ((link = list_first(&server->connections)) != NULL)
 		http_connection_finish(
 			LIST_ENTRY(link, struct connection, link));
+	http2_shared_free(server->http2);
 	timer_close(server->sweep);
 	access_log_close(server->access_log);
 	network_list_fini(&server->trusted);
@@ -694,6 +755,7 @@ static struct connection *connection_new(struct http_server *server,
 	connection->on_closed = on_closed;
 	connection->token = token;
 	list_add_last(&server->connections, &connection->link);
+	http_count_connection(server, 1);
 	if (server->connection_count++ == 0)
 		http_sweep_start(server);
 	return connection;
@@ -720,6 +782,7 @@ void http_server_drain(struct http_server *server)
 		return;
 	server->is_draining = true;
 	server->draining_since_ms = loop_now_ms(server->loop);
+	http2_drain(server);
 	if (server->connection_count > 0)
 		http_sweep_start(server);
 }

@@ -122,6 +122,16 @@ static int chunked_piece(struct connection *connection, const char *bytes,
 	return 0;
 }
 
+/* HTTP/2 has taken it out of its frames; the end is told apart. */
+static int framed_piece(const struct connection *connection, const char *bytes,
+			size_t length, struct piece *piece)
+{
+	const struct muster_http *http = connection->request;
+
+	*piece = (struct piece){ bytes, length, length, false };
+	return length > limit_of(connection) - http->body_length ? 413 : 0;
+}
+
 /* False: it was refused, or answered. */
 static bool take_piece(struct connection *connection, const struct piece *piece)
 {
@@ -155,7 +165,7 @@ void http_body_end_stream(struct muster_http *http)
 	on_body(http, NULL, 0, 0, http->flow->body_arg);
 }
 
-static void end_body(struct connection *connection)
+void http_body_finish(struct connection *connection)
 {
 	struct muster_http *http = connection->request;
 	const char *reason;
@@ -187,7 +197,11 @@ size_t http_body_read(struct connection *connection, const char *bytes,
 	struct muster_http *http = connection->request;
 	struct piece piece = { 0 };
 
-	if (http->head.is_chunked) {
+	if (connection->carrier != NULL) {
+		if (framed_piece(connection, bytes, length, &piece) != 0)
+			return refuse(connection, 413, "the body is too large",
+				      length);
+	} else if (http->head.is_chunked) {
 		int status = chunked_piece(connection, bytes, length, &piece);
 
 		if (status != 0)
@@ -200,7 +214,7 @@ size_t http_body_read(struct connection *connection, const char *bytes,
 	if (piece.length > 0 && !take_piece(connection, &piece))
 		return length;
 	if (piece.is_last)
-		end_body(connection);
+		http_body_finish(connection);
 	return piece.used;
 }
 

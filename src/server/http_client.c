@@ -26,7 +26,7 @@ static void put_address(struct connection *connection,
 			  sizeof(connection->peer));
 }
 
-static const char *peer_of(struct connection *connection)
+const char *http_connection_peer(struct connection *connection)
 {
 	struct sockaddr_storage address = { 0 };
 	socklen_t length = sizeof(address);
@@ -65,7 +65,8 @@ static void learn_client(struct muster_http *http)
 	http->client[0] = 0;
 	if (http->connection == NULL)
 		return;
-	memcpy(http->client, peer_of(http->connection), sizeof(http->client));
+	memcpy(http->client, http_connection_peer(http->connection),
+	       sizeof(http->client));
 	if (http->connection->server->trusted.count > 0 ||
 	    http->connection->server->trusted.has_unix)
 		put_forwarded(http);
@@ -119,6 +120,7 @@ void http_log_request(struct muster_http *http, int status, uint64_t body_bytes)
 		line.method = text_of(http, http->head.method);
 		line.target = text_of(http, http->head.target);
 		line.minor_version = http->head.minor_version;
+		line.is_http2 = http->connection->carrier != NULL;
 		line.referer = find_header(http, "Referer");
 		line.agent = find_header(http, "User-Agent");
 	}

@@ -1,6 +1,11 @@
 /*
  * What the files of http share: a connection and a request.
  *
+ * A request, struct muster_http, is what a handler sees, and knows nothing of
+ * how it travels; a connection carries it. There are two kinds: one of
+ * HTTP/1, of http.c, and a stream of HTTP/2 (http2_internal.h), which carries
+ * a single request and differs where struct http_carrier says so.
+ *
  * A connection reads one request after the other; `phase` says where it
  * stands. Replies to what came in one read gather in the server's output, and
  * go out in one write when the read has been worked through.
@@ -26,6 +31,28 @@ enum phase {
 };
 #define PHASES (PHASE_LINGERING + 1)
 
+struct connection;
+struct http_reply;
+
+/* How requests are carried otherwise than by HTTP/1, whose own way stands
+ * where each of these would be called: nearly all requests take it. */
+struct http_carrier {
+	/* A whole reply, of which it keeps nothing. */
+	void (*put_reply)(struct connection *connection,
+			  const struct http_reply *reply);
+	void (*put_continue)(struct connection *connection);
+	/* The head of a reply whose body is then written. */
+	void (*begin)(struct connection *connection,
+		      const struct http_reply *reply);
+	/* Some of that body. It keeps none of the parts, but the piece. */
+	void (*write)(struct connection *connection, const struct iovec *parts,
+		      size_t count, const struct stream_piece *piece);
+	/* The reply is complete, or cut; the request is no more. */
+	void (*replied)(struct connection *connection);
+	/* Bytes that wait for the client. */
+	uint64_t (*queued)(const struct connection *connection);
+};
+
 struct connection {
 	unsigned magic;
 	uint8_t phase;          /* move() alone writes it */
@@ -35,6 +62,8 @@ struct connection {
 	bool lingers : 1; /* the client does not know that we will close */
 	bool is_nodelay : 1;
 	bool knows_peer : 1;
+	bool is_cut : 1;                    /* the last reply is not complete */
+	const struct http_carrier *carrier; /* NULL: HTTP/1 */
 	uint32_t requests;
 	struct http_server *server;
 	struct stream *stream;
@@ -120,7 +149,9 @@ struct http_server {
 	struct http1_limits head_limits;
 	uint32_t drain_idle_ms;
 	struct list connections;
-	size_t connection_count;
+	size_t connection_count; /* those of HTTP/2 as well */
+	meter_value *meters;     /* NULL: none */
+	struct http2_shared *http2;
 	struct timer *sweep; /* runs while there are connections */
 	bool is_draining;
 	uint64_t draining_since_ms;
@@ -140,6 +171,8 @@ struct http_server {
 
 /* http.c */
 
+/* One more, or UINT64_MAX: one less. */
+void http_count_connection(const struct http_server *server, uint64_t by);
 void http_connection_move(struct connection *connection, enum phase phase);
 /* Its end: the descriptor is the caller's again. */
 void http_connection_finish(struct connection *connection);
@@ -155,6 +188,8 @@ size_t http_output_begin(struct connection *connection);
 void http_output_end(struct connection *connection, size_t mark);
 /* Small writes are not to wait for what is under way to be acknowledged. */
 void http_connection_set_nodelay(struct connection *connection);
+/* What has been written and waits for the client. */
+uint64_t http_connection_queued(const struct connection *connection);
 /* Is there input behind the request that is with the handler? */
 bool http_connection_has_more(const struct connection *connection);
 /* The reply has been put. */
@@ -168,12 +203,21 @@ void http_connection_abandon(struct connection *connection, int status,
 			     const char *reason, int error);
 /* To be called last, after whatever has happened to a connection. */
 void http_connection_settle(struct connection *connection);
+/* Looks at a head that is complete; false: it was refused. */
+bool http_connection_take_head(struct connection *connection);
 /* Gives the request to the handler. */
 void http_connection_dispatch(struct connection *connection);
+/* The request is its handler's alone from now on, who is told. */
+void http_request_detach(struct muster_http *http, int error);
+/* Tells whoever asked that the client has gone. Calls the application last. */
+void http_request_tell_gone(struct muster_http *http, int error);
 
 /* http_sweep.c */
 
 void http_sweep_start(struct http_server *server);
+/* When what it waits for is over; UINT64_MAX: it may take as long as it does.
+ */
+uint64_t http_connection_deadline_ms(const struct connection *connection);
 void http_sweep(void *owner); /* the server */
 
 /* http_body.c: both return how many bytes were used; 0: more are needed. */
@@ -181,6 +225,8 @@ void http_sweep(void *owner); /* the server */
 size_t http_body_begin(struct connection *connection, size_t length);
 size_t http_body_read(struct connection *connection, const char *bytes,
 		      size_t length);
+/* The body has ended, which its own framing does not tell: HTTP/2. */
+void http_body_finish(struct connection *connection);
 /* Does a body go to the handler at this moment? */
 static inline bool http_body_flows(const struct muster_http *http)
 {
@@ -222,6 +268,8 @@ struct http_reply {
 	bool says_keep_alive;
 };
 
+/* Headers of every reply, complete lines; good until the next call. */
+struct http_text http_reply_common(struct http_server *server);
 /* To what is refused: closes. */
 void http_reply_refusal(struct connection *connection, int status,
 			const char *reason, bool is_head);
@@ -244,6 +292,8 @@ void http_pack_reply(struct muster_http *http, struct http_reply *reply,
 
 /* http_client.c */
 
+/* Its address; "" where it is none, or not known any more. */
+const char *http_connection_peer(struct connection *connection);
 void http_log_request(struct muster_http *http, int status,
 		      uint64_t body_bytes);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/digits.h"
 #include "base/mem.h"
 #include "base/must.h"
 #include "server/http_internal.h"
@@ -105,7 +106,7 @@ static void make_common(struct http_server *server, time_t now)
 		buffer_append_text(&server->common, server->server_header);
 }
 
-static struct http_text common(struct http_server *server)
+struct http_text http_reply_common(struct http_server *server)
 {
 	uint64_t now_ms = loop_now_ms(server->loop);
 
@@ -133,20 +134,6 @@ static char *put(char *to, struct http_text text)
 	return to + text.length;
 }
 
-static char *put_number(char *to, uint64_t number)
-{
-	char digits[20];
-	size_t count = 0;
-
-	do {
-		digits[count++] = (char)('0' + number % 10);
-		number /= 10;
-	} while (number > 0);
-	while (count > 0)
-		*to++ = digits[--count];
-	return to;
-}
-
 /* Room for all that is not counted one by one. */
 #define FIXED_BYTES 256
 
@@ -170,7 +157,7 @@ static inline char *put_head(char *to, const struct http_reply *reply,
 	}
 	if (reply->has_length) {
 		to = put(to, TEXT("Content-Length: "));
-		to = put_number(to, reply->length);
+		to += digits_put(to, reply->length);
 		to = put(to, TEXT("\r\n"));
 	} else if (reply->says_chunked) {
 		to = put(to, TEXT("Transfer-Encoding: chunked\r\n"));
@@ -187,7 +174,7 @@ static inline char *put_head(char *to, const struct http_reply *reply,
 void http_reply_head(struct http_server *server, const struct http_reply *reply,
 		     struct buffer *to)
 {
-	struct http_text always = common(server);
+	struct http_text always = http_reply_common(server);
 	char *start = (char *)buffer_reserve(to, room_for(reply, always));
 
 	buffer_extend(to, (size_t)(put_head(start, reply, always) - start));
@@ -197,7 +184,12 @@ static void put_reply(struct connection *connection,
 		      const struct http_reply *reply)
 {
 	struct http_server *server = connection->server;
-	struct http_text always = common(server);
+
+	if (connection->carrier != NULL) {
+		connection->carrier->put_reply(connection, reply);
+		return;
+	}
+	struct http_text always = http_reply_common(server);
 	size_t length = (size_t)reply->length;
 	bool is_copied = reply->sends_body && length <= COPIED_BODY_BYTES;
 	char *start = (char *)buffer_reserve(&server->output,
@@ -247,8 +239,11 @@ void http_reply_refusal(struct connection *connection, int status,
 
 void http_reply_continue(struct connection *connection)
 {
-	buffer_append_text(&connection->server->output,
-			   "HTTP/1.1 100 Continue\r\n\r\n");
+	if (connection->carrier != NULL)
+		connection->carrier->put_continue(connection);
+	else
+		buffer_append_text(&connection->server->output,
+				   "HTTP/1.1 100 Continue\r\n\r\n");
 }
 
 /* ---- The application's side ---- */

@@ -10,6 +10,7 @@
 
 #define PENDING_BYTES_MAX 16384        /* gathered before it is sent */
 #define UNSENT_BYTES_MAX  (256 * 1024) /* for a slow client */
+#define SHARED_BYTES_MAX  65536        /* the same, of many on one connection */
 #define COPIED_BYTES_MAX  4096         /* more than that is sent at once */
 
 /* ---- What a request needs for it ---- */
@@ -25,8 +26,7 @@ static void on_task(struct loop_task *task)
 	send_pending(http, NULL, 0, NULL);
 	if (http->owes_end && !http->is_body_paused)
 		http_body_end_stream(http);
-	else if (http->is_full &&
-		 stream_queued_bytes(http->connection->stream) == 0)
+	else if (http->is_full && http_connection_queued(http->connection) == 0)
 		http_stream_drained(http);
 }
 
@@ -101,7 +101,7 @@ uint64_t muster_http_unsent(const struct muster_http *http)
 	if (http->connection == NULL || http->flow == NULL)
 		return 0;
 	return buffer_length(&http->flow->pending) +
-	       stream_queued_bytes(http->connection->stream);
+	       http_connection_queued(http->connection);
 }
 
 /* ---- The reply ---- */
@@ -109,27 +109,32 @@ uint64_t muster_http_unsent(const struct muster_http *http)
 int muster_http_begin(struct muster_http *http, int status, const char *type,
 		      uint64_t length)
 {
+	struct connection *connection = http->connection;
 	struct http_reply reply = http_reply_of(http, status, type, "", length);
 	bool is_known = length != MUSTER_HTTP_UNKNOWN;
 
 	if (http->is_begun || !http_reply_is_good(status, type) ||
 	    !reply.has_length || status == 205)
 		return -EINVAL;
-	if (http->connection == NULL)
+	if (connection == NULL)
 		return -EPIPE;
 	struct http_flow *flow = http_request_flow(http);
 
 	http->is_begun = true;
 	http->status = (uint16_t)status;
+	flow->left = length;
+	reply.has_length = is_known;
+	if (connection->carrier != NULL) {
+		connection->carrier->begin(connection, &reply);
+		return 0;
+	}
 	http->is_chunked = !is_known && http->head.minor_version > 0;
 	http->is_last = http_reply_is_last(http) ||
 			(!is_known && !http->is_chunked && !http->is_head);
-	flow->left = length;
-	reply.has_length = is_known;
 	reply.says_chunked = http->is_chunked;
 	reply.says_close = http->is_last;
 	reply.says_keep_alive = http->head.minor_version == 0;
-	http_reply_head(http->connection->server, &reply, &flow->pending);
+	http_reply_head(connection->server, &reply, &flow->pending);
 	send_soon(http);
 	return 0;
 }
@@ -148,8 +153,12 @@ static int check_write(const struct muster_http *http, uint64_t length)
 
 static int check_room(struct muster_http *http)
 {
-	http->is_full = http->connection != NULL &&
-			muster_http_unsent(http) > UNSENT_BYTES_MAX;
+	const struct connection *connection = http->connection;
+
+	http->is_full = connection != NULL &&
+			muster_http_unsent(http) > (connection->carrier != NULL
+							    ? SHARED_BYTES_MAX
+							    : UNSENT_BYTES_MAX);
 	return http->is_full ? -EAGAIN : 0;
 }
 
@@ -245,14 +254,14 @@ void muster_http_end(struct muster_http *http)
 	struct http_server *server = connection->server;
 	bool lingers = http->head.is_keep_alive ||
 		       http_connection_has_more(connection);
-	bool is_last = !http->is_begun || http->is_last ||
-		       connection->has_ended || http->is_body_open;
+	bool is_last =
+		http->is_last || connection->has_ended || http->is_body_open;
 
+	connection->is_cut =
+		!http->is_begun ||
+		(!http->is_head && http->flow->left != MUSTER_HTTP_UNKNOWN &&
+		 http->flow->left > 0);
 	if (http->is_begun) {
-		if (!http->is_chunked && !http->is_head &&
-		    http->flow->left != MUSTER_HTTP_UNKNOWN &&
-		    http->flow->left > 0)
-			is_last = true;
 		if (http->is_chunked && !http->is_head)
 			buffer_append_text(&http->flow->pending, "0\r\n\r\n");
 		send_pending(http, NULL, 0, NULL);
@@ -260,14 +269,16 @@ void muster_http_end(struct muster_http *http)
 	if (server->access_log != NULL && http->is_begun)
 		http_log_request(http, http->status, http->flow->sent);
 	http_request_give_back(server, http);
-	http_connection_replied(connection, is_last, lingers);
+	http_connection_replied(connection, is_last || connection->is_cut,
+				lingers);
 }
 
 void http_cut(struct muster_http *http)
 {
-	/* Without the last chunk, and so that a length is not reached. */
+	/* Without the last chunk, and a length is not reached. */
 	http->is_last = true;
 	http->is_chunked = false;
+	http->flow->left = 1;
 	muster_http_end(http);
 }
 

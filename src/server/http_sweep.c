@@ -1,6 +1,7 @@
 /* The time-outs of connections: see http_internal.h. */
 #include <errno.h>
 
+#include "server/http2.h"
 #include "server/http_internal.h"
 
 #define LINGER_MS    2000
@@ -80,7 +81,7 @@ static uint64_t body_deadline_ms(const struct connection *connection)
 			       bytes * 1000 / limits->body_rate);
 }
 
-static uint64_t deadline_ms(const struct connection *connection)
+uint64_t http_connection_deadline_ms(const struct connection *connection)
 {
 	const struct http_server *server = connection->server;
 	const struct muster_http_limits *limits = &server->limits;
@@ -107,7 +108,7 @@ static uint64_t deadline_ms(const struct connection *connection)
 	case PHASE_HANDLED:
 		if (http_body_flows(connection->request))
 			return body_deadline_ms(connection);
-		if (stream_queued_bytes(connection->stream) > 0)
+		if (http_connection_queued(connection) > 0)
 			return since_ms + limits->idle_ms;
 		break;
 	case PHASE_TAKEN:
@@ -144,7 +145,7 @@ void http_sweep(void *owner)
 		    connection->phase == PHASE_BLOCKED ||
 		    connection->phase == PHASE_CLOSING)
 			notice_progress(connection, now_ms);
-		if (now_ms >= deadline_ms(connection)) {
+		if (now_ms >= http_connection_deadline_ms(connection)) {
 			list_remove(each);
 			list_add_last(&expired, each);
 		}
@@ -154,6 +155,7 @@ void http_sweep(void *owner)
 		list_add_last(&server->connections, link);
 		time_out(LIST_ENTRY(link, struct connection, link));
 	}
+	http2_sweep(server);
 }
 
 void http_sweep_start(struct http_server *server)

@@ -13,17 +13,48 @@
 #define SPARES_MAX         64
 #define SPARE_OUTPUT_BYTES 16384
 
-uint64_t web_now_us(void)
+uint64_t web_now_us(struct web *web)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	web->now_us =
+		(uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	return web->now_us;
+}
+
+/* When work on a request begins. Of several in one turn of the loop it does
+ * where the one before has ended, which was looked at then. */
+static uint64_t beginning(struct web *web)
+{
+	uint64_t turn = loop_turns(web->settings.api->muster->loop);
+
+	if (turn == web->turn && web->now_us > 0)
+		return web->now_us;
+	web->turn = turn;
+	return web_now_us(web);
+}
+
+/* By the monotonic clock: how much the other is ahead changes when somebody
+ * sets it, and is looked at once a millisecond. */
+int64_t web_wall_ms(struct web *web)
+{
+	uint64_t now_ms = loop_now_ms(web->settings.api->muster->loop);
+	struct timespec wall;
+
+	if (now_ms != web->wall_read_ms) {
+		clock_gettime(CLOCK_REALTIME, &wall);
+		web->wall_read_ms = now_ms;
+		web->wall_ahead_us = (int64_t)wall.tv_sec * 1000000 +
+				     wall.tv_nsec / 1000 -
+				     (int64_t)web_now_us(web);
+	}
+	return ((int64_t)web->now_us + web->wall_ahead_us) / 1000;
 }
 
 uint64_t web_took_us(const struct web_request *request)
 {
-	uint64_t now_us = web_now_us();
+	uint64_t now_us = web_now_us(request->web);
 
 	return now_us > request->api.began_us ? now_us - request->api.began_us
 					      : 0;
@@ -58,6 +89,10 @@ struct web *web_new(const struct web_settings *settings,
 	web->settings = *settings;
 	web->router = router;
 	list_init(&web->endless);
+	web_metrics_open(web);
+	if (settings->client_rate > 0)
+		web->limiter = limiter_new(settings->client_rate,
+					   settings->client_burst);
 	if (web->settings.cookie == NULL)
 		web->settings.cookie = "sessionID";
 	if (web->settings.version == NULL)
@@ -85,6 +120,7 @@ void web_free(struct web *web)
 		free_request(request);
 	}
 	router_free(web->router);
+	limiter_free(web->limiter);
 	buffer_fini(&web->server_information);
 	explicit_bzero(web->random, sizeof(web->random));
 	free(web);
@@ -164,7 +200,7 @@ static struct web_request *begin(struct web *web, struct muster_http *http)
 	request->api.stream = &web_stream;
 	request->api.is_streamed = false;
 	request->api.chosen = NULL;
-	request->api.began_us = web_now_us();
+	request->api.began_us = beginning(web);
 	memset(request->words, 0, sizeof(request->words));
 	request->is_running = request->is_answered = false;
 	request->allowed = ROUTER_ANY;
@@ -420,9 +456,29 @@ static void begin_callback(struct web_request *request)
 	buffer_append(&request->output, "(", 1);
 }
 
+/* True: it has asked too often, and is told so. */
+static bool is_limited(struct web_request *request)
+{
+	struct limiter *limiter = request->web->limiter;
+	uint32_t wait_ms =
+		limiter == NULL ? 0
+				: limiter_take(limiter, request->client.address,
+					       request->api.began_us / 1000);
+
+	if (wait_ms == 0)
+		return false;
+	buffer_append_format(&request->http->fields, "Retry-After: %u\r\n",
+			     (wait_ms + 999) / 1000);
+	refuse(request, 429, "you have asked too often, try again later");
+	return true;
+}
+
 static void serve_action(struct web_request *request)
 {
 	const char *why;
+
+	if (is_limited(request))
+		return;
 	int status = web_params_read(request, &why);
 
 	if (status != 0) {
@@ -580,7 +636,7 @@ void web_refuse(struct muster_http *http, int status, const char *reason,
 		.web = web,
 		.http = http,
 		.client = { .address = muster_http_client(http) },
-		.api = { .began_us = web_now_us() },
+		.api = { .began_us = web_now_us(web) },
 	};
 	struct json_writer writer = json_writer(body);
 

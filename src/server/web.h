@@ -27,14 +27,18 @@ struct web_settings {
 	const char *cookie;         /* NULL: "sessionID" */
 	const char *const *origins; /* who may read answers; NULL: anybody */
 	const struct muster_route *routes;
-	struct files *files; /* NULL: none are served */
-	uint64_t body_bytes; /* the server's limit; 0: an action's alone */
+	struct files *files;  /* NULL: none are served */
+	uint64_t body_bytes;  /* the server's limit; 0: an action's alone */
+	uint32_t client_rate; /* actions a second; 0: any number */
+	uint32_t client_burst;
 	bool no_server_information;
 	bool no_requester_information;
 	/* /ws, and /primus, for whoever speaks WebSocket: `http` is its own.
 	 * NULL: there is nothing at these paths. */
 	void (*on_upgrade)(struct muster_http *http, bool is_primus,
 			   void *owner);
+	/* What all workers have counted; NULL: this one has, alone. */
+	uint64_t (*sum)(void *owner, size_t meter);
 	/* Is the worker leaving? May be NULL. */
 	bool (*is_draining)(void *owner);
 	void *owner;

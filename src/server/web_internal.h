@@ -1,6 +1,7 @@
 /* What the files of web share: a request on its way. */
 #pragma once
 #include "server/http_internal.h"
+#include "server/limiter.h"
 #include "server/web.h"
 
 #define WEB_FINGERPRINT_MAX 128
@@ -33,24 +34,27 @@ struct web_request {
 	bool is_counted;  /* among those with actions */
 	unsigned allowed; /* methods, of a 405 */
 	char message[WEB_MESSAGE_BYTES];
+	size_t fingerprint_length;
 	char fingerprint[WEB_FINGERPRINT_MAX + 1];
 	char id[WEB_FINGERPRINT_MAX + 1 + WEB_MESSAGE_BYTES];
 };
 
-#define WEB_BUCKETS 14
-
 struct web {
 	struct web_settings settings;
 	struct router *router;
+	struct limiter *limiter;          /* NULL: none */
 	struct buffer server_information; /* up to its durations */
 	struct web_request *spare;
 	uint32_t spares;
 	uint64_t requests;
-	uint64_t by_status[WEB_STATUS_MAX + 1];
-	uint64_t by_duration[WEB_BUCKETS + 1]; /* the last: longer */
-	uint64_t duration_us;
+	meter_value *meters; /* the node's */
+	uint8_t meter_of[WEB_STATUS_MAX + 1];
 	uint8_t random[4096];
 	size_t random_left;
+	uint64_t now_us; /* by the monotonic clock, when last looked at; 0 */
+	uint64_t turn;   /* of the loop, at that time */
+	uint64_t wall_read_ms;
+	int64_t wall_ahead_us;
 	bool is_closed;
 	bool is_draining;
 	struct list endless; /* requests whose answers have no end */
@@ -64,8 +68,9 @@ const struct action *web_find_early(struct web *web, struct muster_http *http);
 void web_refuse_now(struct web *web, struct muster_http *http, int status,
 		    const char *why);
 
-uint64_t web_now_us(void);
+uint64_t web_now_us(struct web *web); /* by the monotonic clock */
 uint64_t web_took_us(const struct web_request *request); /* until now */
+int64_t web_wall_ms(struct web *web); /* when web_now_us() was last called */
 
 /* web_params.c: 0, or the status to refuse it with, and why. */
 
@@ -113,5 +118,6 @@ void web_end_stream(struct web_request *request, bool has_failed);
 
 /* web_metrics.c */
 
+void web_metrics_open(struct web *web);
 void web_count(struct web *web, int status, uint64_t took_us);
 void web_metrics_write(struct web *web, struct buffer *to);

@@ -1,6 +1,5 @@
 /* Answers: see web_internal.h. */
 #include <string.h>
-#include <time.h>
 
 #include "base/must.h"
 #include "server/web_internal.h"
@@ -135,17 +134,15 @@ static void write_server(const struct web_request *request,
 			 struct json_writer *writer, uint64_t took_us)
 {
 	const struct buffer *fixed = &request->web->server_information;
-	struct timespec now;
 
 	separate(writer);
 	put(writer->buffer, (const char *)buffer_bytes(fixed),
 	    buffer_length(fixed));
 	writer->follows = false;
 	json_write_integer(writer, (int64_t)(took_us / 1000));
-	clock_gettime(CLOCK_REALTIME, &now);
 	PUT(writer->buffer, ",\"currentTime\":");
 	writer->follows = false;
-	json_write_integer(writer, now.tv_sec * 1000 + now.tv_nsec / 1000000);
+	json_write_integer(writer, web_wall_ms(request->web));
 	PUT(writer->buffer, "}");
 }
 
@@ -157,9 +154,9 @@ static void write_requester(const struct web_request *request,
 
 	separate(writer);
 	PUT(to, "\"requesterInformation\":{\"id\":\"");
-	buffer_append_text(to, request->id);
+	put(to, request->id, request->fingerprint_length + WEB_MESSAGE_BYTES);
 	PUT(to, "\",\"fingerprint\":\"");
-	buffer_append_text(to, request->fingerprint);
+	put(to, request->fingerprint, request->fingerprint_length);
 	PUT(to, "\",\"messageId\":\"");
 	put(to, request->message, WEB_MESSAGE_BYTES - 1);
 	PUT(to, "\",\"remoteIP\":\"");

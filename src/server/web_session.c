@@ -68,19 +68,18 @@ static void make_message(struct web_request *request)
 }
 
 /* What we can have given, and what other servers of this kind give. */
+static const bool is_of_fingerprint[256] = {
+	['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true,
+	['-'] = true,         ['_'] = true,
+};
+
 static bool is_fingerprint(struct field_text text)
 {
-	if (text.length == 0 || text.length > WEB_FINGERPRINT_MAX)
-		return false;
-	for (size_t i = 0; i < text.length; i++) {
-		char byte = text.bytes[i];
+	bool is_good = text.length > 0 && text.length <= WEB_FINGERPRINT_MAX;
 
-		if (!(byte >= 'a' && byte <= 'z') &&
-		    !(byte >= 'A' && byte <= 'Z') &&
-		    !(byte >= '0' && byte <= '9') && byte != '-' && byte != '_')
-			return false;
-	}
-	return true;
+	for (size_t i = 0; is_good && i < text.length; i++)
+		is_good = is_of_fingerprint[(uint8_t)text.bytes[i]];
+	return is_good;
 }
 
 static bool find_cookie(const struct web_request *request,
@@ -113,6 +112,7 @@ static bool find_cookie(const struct web_request *request,
 static void make_id(struct web_request *request, size_t length)
 {
 	request->fingerprint[length] = '\0';
+	request->fingerprint_length = length;
 	memcpy(request->id, request->fingerprint, length);
 	request->id[length] = '-';
 	memcpy(request->id + length + 1, request->message,

@@ -21,13 +21,16 @@ static void on_drain(struct muster_http *http, void *arg)
 }
 
 /* Headers that were put for a reply which is not begun are taken back. */
-static int begun(struct web_request *request, size_t fields, int error)
+static int begun(struct web_request *request, size_t fields, int status,
+		 int error)
 {
-	if (error < 0)
+	if (error < 0) {
 		buffer_truncate(&request->http->fields, fields);
-	else
-		muster_http_on_drain(request->http, on_drain, request);
-	return error;
+		return error;
+	}
+	request->status = status;
+	muster_http_on_drain(request->http, on_drain, request);
+	return 0;
 }
 
 static int begin(struct api_request *api, int status, const char *type,
@@ -37,8 +40,7 @@ static int begin(struct api_request *api, int status, const char *type,
 	size_t fields = buffer_length(&request->http->fields);
 
 	web_put_headers(request);
-	request->status = status;
-	return begun(request, fields,
+	return begun(request, fields, status,
 		     muster_http_begin(request->http, status, type, length));
 }
 
@@ -51,8 +53,8 @@ static int begin_events(struct api_request *api)
 		return -ESHUTDOWN;
 	web_put_headers(request);
 	request->status = 200;
-	int error =
-		begun(request, fields, muster_http_begin_events(request->http));
+	int error = begun(request, fields, 200,
+			  muster_http_begin_events(request->http));
 
 	if (error == 0)
 		list_add_last(&request->web->endless, &request->endless);

@@ -105,6 +105,7 @@ int bus_send(struct bus *bus, struct envelope_text lane,
 		.channel = message->channel,
 		.body = message->body.length > 0 ? message->body
 						 : bus_text("null"),
+		.is_checked = message->is_checked,
 		.seq = out->seq + 1,
 		.ts_ms = bus_now_ms(bus),
 	};
@@ -160,8 +161,11 @@ int bus_publish(struct bus *bus, const struct bus_outgoing *message,
 	}
 	int error = bus_send(bus, bus_text(name), message, on_published, owner);
 
-	if (error == 0)
+	if (error == 0) {
 		bus->published++;
+		if (bus->meters != NULL)
+			meter_add(bus->meters, METER_MESSAGES_SENT, 1);
+	}
 	return error;
 }
 
@@ -356,6 +360,7 @@ struct bus *bus_open(struct loop *loop, struct store *store,
 	bus->store = store;
 	bus->id = mem_text(options->id);
 	bus->nonce = mem_text(options->nonce);
+	bus->meters = options->meters;
 	bus->own_lane = mem_format("node:%s", options->id);
 	list_init(&bus->watchers);
 	list_init(&bus->all_outs);

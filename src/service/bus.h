@@ -21,6 +21,7 @@
  * While open it keeps loop_run() going.
  */
 #pragma once
+#include "base/meters.h"
 #include "store/store_bus.h"
 #include "wire/envelope.h"
 
@@ -40,6 +41,7 @@ struct bus_options {
 	const char *token;
 	/* While tokens are changed: the other one, accepted as well. NULL. */
 	const char *second_token;
+	meter_value *meters; /* messages are counted there; NULL: nowhere */
 };
 
 /* NULL with *problem filled: TOKEN_MISSING, TOKEN_DEFAULT, or what
@@ -105,6 +107,7 @@ struct bus_outgoing {
 	struct envelope_text channel; /* empty: none; no pattern */
 	struct envelope_text to;      /* a server's id; empty: all */
 	struct envelope_text body;    /* one JSON value; empty: null */
+	bool is_checked; /* the body is that, and not too deep, for sure */
 };
 
 /*

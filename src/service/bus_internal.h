@@ -70,8 +70,11 @@ struct bus {
 	struct envelope_book *book;
 	char *id;
 	char *nonce;
-	char *own_lane;     /* "node:ID" */
-	struct buffer room; /* that envelopes are written into */
+	char *own_lane;       /* "node:ID" */
+	struct buffer room;   /* that envelopes are written into */
+	meter_value *meters;  /* NULL: none */
+	uint64_t turn_seen;   /* of the loop, when the time was looked at */
+	uint64_t turn_now_ms; /* then, by the store's clock; 0: not yet */
 
 	uint32_t lane_counts[BUS_LANES_IN]; /* topics that need it */
 	uint32_t lanes_up;                  /* bits */

@@ -54,14 +54,54 @@ int routine_check(struct muster *muster)
 
 /* ---- life ---- */
 
+#define SPARES_MAX 64
+
+/* One that has ended is used again: most requests start one. */
+static struct routine *take(struct muster *muster)
+{
+	struct routine *routine = muster->spare_routines;
+
+	if (routine == NULL)
+		return mem_zalloc(sizeof(*routine));
+	struct arena answers = routine->answers;
+
+	muster->spare_routines = routine->next_spare;
+	muster->spare_routine_count--;
+	memset(routine, 0, sizeof(*routine));
+	routine->answers = answers;
+	return routine;
+}
+
+static void give_back(struct muster *muster, struct routine *routine)
+{
+	if (muster->spare_routine_count == SPARES_MAX) {
+		arena_fini(&routine->answers);
+		free(routine);
+		return;
+	}
+	arena_reset(&routine->answers);
+	routine->next_spare = muster->spare_routines;
+	muster->spare_routines = routine;
+	muster->spare_routine_count++;
+}
+
+void routine_free_spares(struct muster *muster)
+{
+	while (muster->spare_routines != NULL) {
+		struct routine *routine = take(muster);
+
+		arena_fini(&routine->answers);
+		free(routine);
+	}
+}
+
 static void end(struct routine *routine)
 {
 	struct muster *muster = routine->muster;
 
 	list_remove(&routine->link);
 	timer_close(routine->alarm);
-	arena_fini(&routine->answers);
-	free(routine);
+	give_back(muster, routine);
 	/* Only the node's own is left, and may wait for that. */
 	if (list_has_one(&muster->routines))
 		fiber_wake(muster->idle_wait, 0);
@@ -79,7 +119,7 @@ static void run(void *arg)
 int routine_start(struct muster *muster, const char *name, muster_fiber_fn fn,
 		  void *arg, void *context)
 {
-	struct routine *routine = mem_zalloc(sizeof(*routine));
+	struct routine *routine = take(muster);
 
 	routine->muster = muster;
 	memcpy(routine->name, name,
@@ -97,7 +137,7 @@ int routine_start(struct muster *muster, const char *name, muster_fiber_fn fn,
 		    error == -EAGAIN ? "too many fibers are running"
 				     : "no memory for its stack");
 	list_remove(&routine->link);
-	free(routine);
+	give_back(muster, routine);
 	return error;
 }
 
@@ -259,7 +299,7 @@ void muster_clear_answers(struct muster *muster)
 	struct routine *routine = routine_current(muster);
 
 	if (routine != NULL)
-		arena_fini(&routine->answers);
+		arena_reset(&routine->answers);
 }
 
 const char *muster_problem(const struct muster *muster)

@@ -19,6 +19,7 @@ struct timer;
 
 struct routine {
 	struct list link; /* of the node's */
+	struct routine *next_spare;
 	struct muster *muster;
 	struct fiber *fiber;
 	char name[ROUTINE_NAME_BYTES];
@@ -43,6 +44,9 @@ __attribute__((warn_unused_result)) int routine_start(struct muster *muster,
 						      const char *name,
 						      muster_fiber_fn fn,
 						      void *arg, void *context);
+
+/* Those that are kept to be used again go with their node. */
+void routine_free_spares(struct muster *muster);
 
 /* The one that runs; NULL where no fiber of this node does. */
 struct routine *routine_current(const struct muster *muster);

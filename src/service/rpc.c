@@ -436,6 +436,21 @@ struct question {
 	bool wants_reply;
 };
 
+/* This life's nonce, "-", and the number in hexadecimal. */
+static size_t write_id(const struct rpc *rpc, uint64_t number,
+		       char room[ID_BYTES])
+{
+	size_t length = strlen(rpc->nonce);
+	int bits = 64 - __builtin_clzll(number | 1);
+
+	MUST(length + 1 + 16 <= ID_BYTES);
+	memcpy(room, rpc->nonce, length);
+	room[length++] = '-';
+	for (int shift = (bits - 1) & ~3; shift >= 0; shift -= 4)
+		room[length++] = "0123456789abcdef"[number >> shift & 15];
+	return length;
+}
+
 static void write_question(const struct muster *muster,
 			   const struct question *question,
 			   struct buffer *buffer)
@@ -443,11 +458,10 @@ static void write_question(const struct muster *muster,
 	struct json_writer writer = json_writer(buffer);
 	char id[ID_BYTES];
 
-	snprintf(id, sizeof(id), "%s-%" PRIx64, muster->rpc->nonce,
-		 question->number);
 	json_write_object(&writer);
 	json_write_name(&writer, "id");
-	json_write_text(&writer, id);
+	json_write_string(&writer, id,
+			  write_id(muster->rpc, question->number, id));
 	json_write_name(&writer, "method");
 	json_write_text(&writer, question->method);
 	json_write_name(&writer, "ttl");
@@ -467,18 +481,27 @@ static int send_question(struct muster *muster, const struct question *question,
 			 store_bus_published_fn on_done, void *owner)
 {
 	struct bus *bus = node_bus(muster);
-	struct buffer buffer = { 0 };
+	struct buffer *room = &muster->rpc->room;
 
 	if (bus == NULL)
 		return routine_problem(muster)->code;
-	/* By themselves: "1,\"method\":\"stop\"" must not be what they end. */
-	if (!json_is_value(question->args, strlen(question->args)))
+	/* By themselves: "1,\"method\":\"stop\"" must not be what they end.
+	 * Within an object, so that the whole need not be looked at again. */
+	enum json_answer args = json_check(
+		question->args, strlen(question->args), ENVELOPE_DEPTH_MAX - 1);
+
+	if (args == JSON_NO_VALUE)
 		return problem_set(
 			routine_problem(muster), -EINVAL, "ARGUMENTS_INVALID",
 			"'%.60s' cannot be called: its arguments are "
 			"no JSON value",
 			question->method);
-	write_question(muster, question, &buffer);
+	if (args == JSON_TOO_DEEP) {
+		bus_problem(-ELOOP, routine_problem(muster));
+		return -ELOOP;
+	}
+	buffer_truncate(room, 0);
+	write_question(muster, question, room);
 	int error = bus_publish(
 		bus,
 		&(struct bus_outgoing){
@@ -486,12 +509,14 @@ static int send_question(struct muster *muster, const struct question *question,
 			.to = question->target == NULL
 				      ? (struct envelope_text){ "", 0 }
 				      : text_of(question->target),
-			.body = { (const char *)buffer_bytes(&buffer),
-				  buffer_length(&buffer) },
+			.body = { (const char *)buffer_bytes(room),
+				  buffer_length(room) },
+			.is_checked = true,
 		},
 		on_done, owner);
 
-	buffer_fini(&buffer);
+	buffer_truncate(room, 0);
+	buffer_trim(room, RPC_ROOM_BYTES);
 	if (error < 0)
 		bus_problem(error, routine_problem(muster));
 	return error;
@@ -895,6 +920,7 @@ static void free_rpc(struct muster *muster)
 		return;
 	rpc_callee_free(muster->rpc->callee);
 	rpc_connections_free(muster->rpc->connections);
+	buffer_fini(&muster->rpc->room);
 	free(muster->rpc->nonce);
 	free(muster->rpc->id);
 	free(muster->rpc);

@@ -22,6 +22,7 @@
 #define TTL_MAX_MS          (24 * 3600 * 1000)
 #define TEXT_BYTES          512
 #define SEEN_MAX            4096
+#define SPARES_MAX          64
 
 struct method {
 	const struct muster_method *given;
@@ -39,6 +40,8 @@ struct rpc_callee {
 	size_t running; /* of all methods, with those that wait */
 	bool is_stopped;
 	struct fiber_wait idle;
+	struct list spares; /* requests to use again */
+	uint32_t spare_count;
 	uint64_t *seen; /* the hashes of the last ids, each at its place */
 };
 
@@ -55,8 +58,9 @@ struct muster_request {
 	uint64_t came_ms;
 	bool wants_reply;
 	bool has_failed;
+	bool is_checked; /* the value is JSON, and not too deep */
 	const char *value;
-	char text[TEXT_BYTES];
+	char text[TEXT_BYTES]; /* of the failure */
 };
 
 /* ---- answering ---- */
@@ -77,17 +81,19 @@ struct answer {
 	struct envelope_text id;
 	struct envelope_text from; /* who asked */
 	const char *value;         /* NULL: it has failed */
+	bool is_checked;           /* it is JSON, and not too deep */
 	const char *word;
 	const char *text;
 };
 
 static int send_answer(struct muster *muster, const struct answer *answer)
 {
-	struct buffer buffer = { 0 };
-	struct json_writer writer = json_writer(&buffer);
-
 	if (muster->bus == NULL)
 		return -ENOTCONN;
+	struct buffer *room = &muster->rpc->room;
+	struct json_writer writer = json_writer(room);
+
+	buffer_truncate(room, 0);
 	json_write_object(&writer);
 	json_write_name(&writer, "id");
 	json_write_string(&writer, answer->id.data, answer->id.length);
@@ -105,12 +111,14 @@ static int send_answer(struct muster *muster, const struct answer *answer)
 		&(struct bus_outgoing){
 			.type = { "doResponse", strlen("doResponse") },
 			.to = answer->from,
-			.body = { (const char *)buffer_bytes(&buffer),
-				  buffer_length(&buffer) },
+			.body = { (const char *)buffer_bytes(room),
+				  buffer_length(room) },
+			.is_checked = answer->is_checked,
 		},
 		NULL, NULL);
 
-	buffer_fini(&buffer);
+	buffer_truncate(room, 0);
+	buffer_trim(room, RPC_ROOM_BYTES);
 	return error;
 }
 
@@ -138,7 +146,8 @@ static void answer(struct muster_request *request)
 {
 	struct answer good = { .id = text_of(request->id),
 			       .from = text_of(request->from),
-			       .value = request->value };
+			       .value = request->value,
+			       .is_checked = request->is_checked };
 
 	if (!request->wants_reply)
 		return;
@@ -156,12 +165,40 @@ static void answer(struct muster_request *request)
 
 /* ---- running ---- */
 
+/* One that is over is used again, with what its arena has. */
+static struct muster_request *take(struct rpc_callee *callee)
+{
+	struct list *link = list_take_first(&callee->spares);
+
+	if (link == NULL)
+		return mem_zalloc(sizeof(struct muster_request));
+	struct muster_request *request =
+		LIST_ENTRY(link, struct muster_request, link);
+	struct arena arena = request->arena;
+
+	callee->spare_count--;
+	memset(request, 0, offsetof(struct muster_request, text) + 1);
+	request->arena = arena;
+	return request;
+}
+
+static void give_back(struct rpc_callee *callee, struct muster_request *request)
+{
+	if (callee->spare_count == SPARES_MAX) {
+		arena_fini(&request->arena);
+		free(request);
+		return;
+	}
+	arena_reset(&request->arena);
+	list_add_last(&callee->spares, &request->link);
+	callee->spare_count++;
+}
+
 static void free_request(struct muster_request *request)
 {
 	struct rpc_callee *callee = request->callee;
 
-	arena_fini(&request->arena);
-	free(request);
+	give_back(callee, request);
 	if (--callee->running == 0)
 		fiber_wake(callee->idle, 0);
 }
@@ -288,7 +325,7 @@ static struct muster_request *request_new(struct rpc_callee *callee,
 					  const struct bus_message *message,
 					  const struct rpc_body *body)
 {
-	struct muster_request *request = mem_zalloc(sizeof(*request));
+	struct muster_request *request = take(callee);
 	int64_t ttl_ms = 0;
 
 	request->callee = callee;
@@ -446,6 +483,7 @@ struct rpc_callee *rpc_callee_new(struct rpc *rpc)
 	size_t count = 0;
 
 	callee->rpc = rpc;
+	list_init(&callee->spares);
 	callee->since_ms = loop_now_ms(rpc->muster->loop);
 	callee->seen = mem_zalloc(SEEN_MAX * sizeof(*callee->seen));
 	while (options->methods != NULL && options->methods[count].name != NULL)
@@ -501,6 +539,12 @@ void rpc_callee_free(struct rpc_callee *callee)
 
 		while ((request = take_waiting(&callee->methods[i])) != NULL)
 			free_request(request);
+	}
+	while (callee->spare_count > 0) {
+		struct muster_request *request = take(callee);
+
+		arena_fini(&request->arena);
+		free(request);
 	}
 	free(callee->methods);
 	free(callee->seen);
@@ -568,10 +612,15 @@ void muster_request_reply(struct muster_request *request, const char *json)
 {
 	size_t length = strlen(json);
 
-	if (!json_is_value(json, length))
+	enum json_answer answer =
+		json_check(json, length, ENVELOPE_DEPTH_MAX - 1);
+
+	if (answer == JSON_NO_VALUE) {
 		muster_request_fail(request, "the method's answer is no JSON");
-	else
-		request->value = arena_text(&request->arena, json, length);
+		return;
+	}
+	request->value = arena_text(&request->arena, json, length);
+	request->is_checked = answer == JSON_VALUE;
 }
 
 void muster_request_fail(struct muster_request *request, const char *format,

@@ -8,7 +8,8 @@
 #include "service/bus.h"
 #include "service/rpc.h"
 
-#define RPC_BUCKETS 256
+#define RPC_BUCKETS    256
+#define RPC_ROOM_BYTES ((size_t)1 << 16) /* that are kept */
 
 /* Why a call has failed: the words of muster/rpc.h, from the one that says
  * least to the one that says most. */
@@ -69,6 +70,7 @@ struct rpc {
 	 * becomes of the node. */
 	char *nonce;
 	char *id;                         /* that answers go to */
+	struct buffer room;               /* that bodies are written into */
 	struct list pending[RPC_BUCKETS]; /* calls by their number */
 	uint64_t calls;
 	uint64_t late; /* answers that nobody waited for any more */

@@ -17,8 +17,9 @@
 #include "store/lmdb_internal.h"
 #include "store/store_bus_internal.h"
 
-#define HEAD_BYTES  8 /* u32 length of the message, u32 of the channel */
-#define GATHERED    (1 << 18) /* bytes that leave before the turn ends */
+#define HEAD_BYTES  8    /* u32 length of the message, u32 of the channel */
+#define GATHERED    8192 /* bytes that leave before the turn ends */
+#define KEPT        (1 << 18) /* bytes of an empty queue */
 #define INCOMING    1024
 #define TRY_MS      20
 #define BACKLOG     512
@@ -160,17 +161,24 @@ static void flush_later(struct receiver *receiver)
 	loop_defer(loop_of(receiver->mesh), &receiver->mesh->flush);
 }
 
+/* All that waited for it has gone, so there is room to say what did not. */
+static void on_caught_up(struct receiver *receiver)
+{
+	if (!receiver->is_behind)
+		return;
+	receiver->is_behind = false;
+	receiver->mesh->owes_mark = true;
+	tell_later(receiver->mesh);
+}
+
 static void on_receiver_written(void *owner)
 {
 	struct receiver *receiver = owner;
 
-	if (buffer_length(&receiver->queue) > 0) {
+	if (buffer_length(&receiver->queue) > 0)
 		flush_later(receiver);
-	} else if (receiver->is_behind) {
-		receiver->is_behind = false;
-		receiver->mesh->owes_mark = true;
-		tell_later(receiver->mesh);
-	}
+	else
+		on_caught_up(receiver);
 }
 
 static const struct stream_events receiver_events = {
@@ -209,7 +217,8 @@ static bool connect_to(struct receiver *receiver)
 	return true;
 }
 
-/* All that has gathered, in one write; what does not go stays here rather than
+/* All that has gathered, in one write, so that whoever receives it works on it
+ * while the next gathers; what does not go stays here rather than
  * in the stream, so that there is one bound. */
 static void flush(struct receiver *receiver)
 {
@@ -222,9 +231,12 @@ static void flush(struct receiver *receiver)
 		return; /* on_written goes on */
 	part = (struct iovec){ buffer_bytes(&receiver->queue),
 			       buffer_length(&receiver->queue) };
-	DISCARD(stream_write(receiver->stream, &part, 1)); /* it has a copy */
+	bool has_gone = stream_write(receiver->stream, &part, 1);
+
 	buffer_consume(&receiver->queue, buffer_length(&receiver->queue));
-	buffer_trim(&receiver->queue, (size_t)2 * GATHERED);
+	buffer_trim(&receiver->queue, KEPT);
+	if (has_gone)
+		on_caught_up(receiver);
 }
 
 static void run_flush(struct loop_task *task)

@@ -8,18 +8,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digits.h"
 #include "base/json.h"
+#include "base/json_plain.h"
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/must.h"
 
 #define MAC_BYTES   32
+#define BLOCK_BYTES 64
 #define MAC_LETTERS 43 /* base64url, without padding */
 #define KID_LETTERS 8
 #define KEYS_MAX    2
-#define DIGITS_MAX                                                             \
-	16 /* of a number: every one fits into 64 bits, and a                  \
-	      JavaScript reader loses none of it to 2^53 */
+#define NUMBER_MAX                                                             \
+	16 /* digits: every one fits into 64 bits, and a JavaScript reader     \
+	      loses none of it to 2^53 */
 
 #define MAC_START    "{\"mac\":\""
 #define MAC_END      "\","
@@ -40,7 +43,12 @@ const char *envelope_answer_name(enum envelope_answer answer)
 
 struct key {
 	char id[KID_LETTERS];
-	EVP_MAC_CTX *mac; /* with the key in it */
+	/* HMAC (RFC 2104) is two digests that each begin with the key: what
+	 * they begin with is there, so that a message costs two copies of it,
+	 * where EVP_MAC_init() costs twice that. */
+	EVP_MD_CTX *inner;
+	EVP_MD_CTX *outer;
+	EVP_MD_CTX *work;
 };
 
 struct envelope_keys {
@@ -75,20 +83,28 @@ static void derive(struct envelope_text token, const char *purpose,
 	free(info);
 }
 
-static EVP_MAC_CTX *mac_with(const uint8_t *key, size_t length)
+/* SHA-256 of a key and a constant, to be gone on with. */
+static EVP_MD_CTX *digest_of(const uint8_t key[MAC_BYTES], uint8_t constant)
 {
-	EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-	EVP_MAC_CTX *context = EVP_MAC_CTX_new(mac);
-	char digest[] = "SHA256";
-	const OSSL_PARAM parameters[] = {
-		OSSL_PARAM_construct_utf8_string("digest", digest, 0),
-		OSSL_PARAM_construct_end(),
-	};
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	uint8_t block[BLOCK_BYTES];
 
+	memset(block, constant, sizeof(block));
+	for (size_t i = 0; i < MAC_BYTES; i++)
+		block[i] ^= key[i];
 	MUST(context != NULL &&
-	     EVP_MAC_init(context, key, length, parameters) == 1);
-	EVP_MAC_free(mac);
+	     EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1 &&
+	     EVP_DigestUpdate(context, block, sizeof(block)) == 1);
+	OPENSSL_cleanse(block, sizeof(block));
 	return context;
+}
+
+static void set_mac(struct key *key, const uint8_t bytes[MAC_BYTES])
+{
+	key->inner = digest_of(bytes, 0x36);
+	key->outer = digest_of(bytes, 0x5c);
+	key->work = EVP_MD_CTX_new();
+	MUST(key->work != NULL);
 }
 
 static void add_key(struct envelope_keys *keys, const char *scope,
@@ -106,7 +122,7 @@ static void add_key(struct envelope_keys *keys, const char *scope,
 	    memcmp(key->id, keys->list[0].id, KID_LETTERS) == 0)
 		return; /* the same token twice */
 	derive(token, "mac", scope, bytes, sizeof(bytes));
-	key->mac = mac_with(bytes, sizeof(bytes));
+	set_mac(key, bytes);
 	OPENSSL_cleanse(bytes, sizeof(bytes));
 	keys->count++;
 }
@@ -123,17 +139,30 @@ struct envelope_keys *envelope_keys_new(const char *scope,
 	return keys;
 }
 
+static void free_mac(struct key *key)
+{
+	EVP_MD_CTX_free(key->inner);
+	EVP_MD_CTX_free(key->outer);
+	EVP_MD_CTX_free(key->work);
+}
+
 void envelope_keys_free(struct envelope_keys *keys)
 {
 	if (keys == NULL)
 		return;
 	for (size_t i = 0; i < keys->count; i++)
-		EVP_MAC_CTX_free(keys->list[i].mac);
+		free_mac(&keys->list[i]);
 	free(keys);
 }
 
-/* Beginning anew with the key that is in there costs half of what a copy of
- * the context does. */
+static void finish(EVP_MD_CTX *work, const EVP_MD_CTX *begun, const void *bytes,
+		   size_t length, uint8_t digest[MAC_BYTES])
+{
+	MUST(EVP_MD_CTX_copy_ex(work, begun) == 1 &&
+	     EVP_DigestUpdate(work, bytes, length) == 1 &&
+	     EVP_DigestFinal_ex(work, digest, NULL) == 1);
+}
+
 static void sign(const struct key *key, const char *bytes, size_t length,
 		 char letters[MAC_LETTERS])
 {
@@ -141,19 +170,20 @@ static void sign(const struct key *key, const char *bytes, size_t length,
 				       "abcdefghijklmnopqrstuvwxyz"
 				       "0123456789-_";
 	uint8_t mac[MAC_BYTES + 1];
-	size_t count;
+	char *to = letters;
 
-	MUST(EVP_MAC_init(key->mac, NULL, 0, NULL) == 1 &&
-	     EVP_MAC_update(key->mac, (const unsigned char *)bytes, length) ==
-		     1 &&
-	     EVP_MAC_final(key->mac, mac, &count, MAC_BYTES) == 1);
+	finish(key->work, key->inner, bytes, length, mac);
+	finish(key->work, key->outer, mac, MAC_BYTES, mac);
 	mac[MAC_BYTES] = 0;
-	for (size_t i = 0; i < MAC_LETTERS; i++) {
-		size_t bit = i * 6;
-		unsigned two = (unsigned)mac[bit / 8] << 8 |
-			       (bit / 8 < MAC_BYTES ? mac[bit / 8 + 1] : 0);
+	for (const uint8_t *at = mac; at <= mac + MAC_BYTES - 2; at += 3) {
+		unsigned three =
+			(unsigned)at[0] << 16 | (unsigned)at[1] << 8 | at[2];
 
-		letters[i] = alphabet[two >> (10 - bit % 8) & 63];
+		*to++ = alphabet[three >> 18];
+		*to++ = alphabet[three >> 12 & 63];
+		*to++ = alphabet[three >> 6 & 63];
+		if (to < letters + MAC_LETTERS)
+			*to++ = alphabet[three & 63];
 	}
 }
 
@@ -162,18 +192,18 @@ static void sign(const struct key *key, const char *bytes, size_t length,
 /* What may stand between quotes as it is. `text` has the quotes around it. */
 static bool is_name(struct envelope_text text, size_t length_max)
 {
-	uint8_t high = 0;
+	const uint8_t *start = (const uint8_t *)text.data;
+	const uint8_t *end = start + text.length;
 
 	if (text.length > length_max)
 		return false;
-	for (size_t i = 0; i < text.length; i++) {
-		uint8_t byte = (uint8_t)text.data[i];
-
-		if (byte < ' ' || byte == '"' || byte == '\\' || byte == 0x7f)
-			return false;
-		high |= byte;
-	}
-	return high < 0x80 || json_is_value(text.data - 1, text.length + 2);
+	if (text.length == 0)
+		return true;
+	if (memchr(start, 0x7f, text.length) != NULL)
+		return false;
+	return json_plain_end(start, end) == end ||
+	       (memchr(start, '\\', text.length) == NULL &&
+		json_is_value(text.data - 1, text.length + 2));
 }
 
 static bool are_names(const struct envelope *message)
@@ -211,13 +241,8 @@ static struct envelope_text put(struct writer *writer, const void *bytes,
 
 static void put_number(struct writer *writer, uint64_t number)
 {
-	char digits[24];
-	size_t at = sizeof(digits);
-
-	do
-		digits[--at] = (char)('0' + number % 10);
-	while ((number /= 10) != 0);
-	DISCARD(put(writer, digits + at, sizeof(digits) - at));
+	MUST(writer->end - writer->at >= DIGITS_MAX);
+	writer->at += digits_put(writer->at, number);
 }
 
 /* Everything but the signature; *message points to what was written. */
@@ -263,6 +288,19 @@ static bool are_lengths_good(const struct envelope *message)
 	       message->channel.length <= ENVELOPE_CHANNEL_MAX;
 }
 
+static int check_own_body(struct envelope_text body)
+{
+	switch (json_check(body.data, body.length, ENVELOPE_DEPTH_MAX)) {
+	case JSON_TOO_DEEP:
+		return -ELOOP;
+	case JSON_NO_VALUE:
+		return -EINVAL;
+	case JSON_VALUE:
+		break;
+	}
+	return 0;
+}
+
 ssize_t envelope_seal(struct envelope_keys *keys,
 		      const struct envelope *message, char *room, size_t size)
 {
@@ -274,14 +312,11 @@ ssize_t envelope_seal(struct envelope_keys *keys,
 		return -EMSGSIZE;
 	if (message->body.length == 0 || !are_lengths_good(message))
 		return -EINVAL;
-	switch (json_check(message->body.data, message->body.length,
-			   ENVELOPE_DEPTH_MAX)) {
-	case JSON_TOO_DEEP:
-		return -ELOOP;
-	case JSON_NO_VALUE:
-		return -EINVAL;
-	case JSON_VALUE:
-		break;
+	if (!message->is_checked) {
+		int error = check_own_body(message->body);
+
+		if (error < 0)
+			return error;
 	}
 	MUST(size >= SIGNED_START);
 	write_all(&writer, key, &written);
@@ -536,7 +571,7 @@ static bool take_digits(struct reader *reader, uint64_t *number)
 
 	*number = 0;
 	while (reader->at < reader->end && *reader->at >= '0' &&
-	       *reader->at <= '9' && reader->at - first < DIGITS_MAX)
+	       *reader->at <= '9' && reader->at - first < NUMBER_MAX)
 		*number = *number * 10 + (uint64_t)(*reader->at++ - '0');
 	return reader->at > first && (*first != '0' || reader->at == first + 1);
 }

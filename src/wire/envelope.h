@@ -62,8 +62,11 @@ struct envelope {
 	struct envelope_text lane;    /* empty: the general one */
 	struct envelope_text channel; /* empty: none */
 	struct envelope_text body;    /* one JSON value */
-	uint64_t seq;                 /* from 1, by sender and lane */
-	uint64_t ts_ms;               /* since 1970, by the store's clock */
+	/* For envelope_seal(): the body is known to be one, and not too deep.
+	 */
+	bool is_checked;
+	uint64_t seq;   /* from 1, by sender and lane */
+	uint64_t ts_ms; /* since 1970, by the store's clock */
 	/* Filled by envelope_open(): how many of this sender and lane are
 	 * missing between the last one taken and this; and that there was none
 	 * before, so that nobody knows. */

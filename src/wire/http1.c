@@ -209,7 +209,11 @@ bool http1_is_token(const char *text, size_t length)
 
 bool http1_is_value(const char *text, size_t length)
 {
-	return skip(text, text + length, CLASS_VALUE) == text + length;
+	const char *end = text + length;
+
+	while ((text = skip_value(text, end)) < end && *text == '\t')
+		text++;
+	return text == end;
 }
 
 /* ---- Request line ---- */

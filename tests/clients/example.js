@@ -10,7 +10,7 @@ const host = `127.${64 + (process.pid >> 16) % 128}.${(process.pid >> 8) & 255}.
 
 export async function startExample(args = [], environment = {}) {
   const home = mkdtempSync(join(tmpdir(), 'muster-example-'));
-  const child = spawn(process.env.MUSTER_TEST_EXAMPLE, args, {
+  const child = spawn(process.env.MUSTER_TEST_API, args, {
     env: {
       ...process.env, MUSTER_HOME: home, MUSTER_STORE: '', STORE: '', PORT: `${host}:8080`,
       TCP_PORT: `${host}:5000`, WORKERS: '2', ...environment,

@@ -47,6 +47,13 @@ static void nap(struct muster_call *call)
 	muster_set_int(call, "code", error);
 }
 
+/* Without a word, as there may be many. */
+static void long_nap(struct muster_call *call)
+{
+	muster_set_int(call, "code",
+		       muster_sleep(muster_call_server(call), 3600000));
+}
+
 static void big(struct muster_call *call)
 {
 	size_t length = 300 * 1024;
@@ -166,6 +173,27 @@ static void nested(struct muster_call *call)
 	muster_set_json(call, "inner", answer);
 }
 
+/* Deeper than any stack. */
+static int sink(struct muster_call *call, int depth)
+{
+	volatile char room[512];
+
+	room[0] = (char)depth;
+	return depth < 0 ? room[0] : sink(call, depth + 1) + room[0];
+}
+
+static void overflow(struct muster_call *call)
+{
+	muster_set_int(call, "depth", sink(call, 0));
+}
+
+/* What is no status of a failure is 500. */
+static void broken(struct muster_call *call)
+{
+	muster_fail(call, 200, "it is broken");
+	muster_fail(call, 400, "the first one counts");
+}
+
 static void forbid(struct muster_call *call)
 {
 	muster_fail(call, 403, "not you");
@@ -238,12 +266,15 @@ static const struct muster_action actions[] = {
 	  .run = pieces },
 	{ .name = "badlyBegun", .run = badly_begun },
 	{ .name = "nested", .run = nested },
+	{ .name = "longNap", .timeout_ms = 3600000, .run = long_nap },
+	{ .name = "overflow", .run = overflow },
 	{ .name = "made", .run = made },
 	{ .name = "nothing", .run = nothing },
 	{ .name = "teapot", .run = teapot },
 	{ .name = "nap", .inputs = { &ms }, .run = nap },
 	{ .name = "shortNap", .inputs = { &ms }, .timeout_ms = 20, .run = nap },
 	{ .name = "big", .run = big },
+	{ .name = "broken", .run = broken },
 	{ .name = "logIn",
 	  .inputs = { &user, &password, &person },
 	  .run = made },
@@ -284,24 +315,46 @@ static void stop(struct muster *muster, void *arg)
 	printf("stopped\n");
 }
 
+static uint32_t number(const char *name)
+{
+	const char *digits = getenv(name);
+
+	return digits != NULL ? (uint32_t)strtoul(digits, NULL, 10) : 0;
+}
+
+static struct muster_http_limits limits(void)
+{
+	return (struct muster_http_limits){
+		.body_bytes = 65536,
+		.head_ms = number("TEST_HEAD_MS"),
+		.body_ms = number("TEST_BODY_MS"),
+		.requests = number("TEST_REQUESTS"),
+	};
+}
+
 int main(int argc, char **argv)
 {
 	static const char *const origins[] = { "https://a.example", NULL };
 	bool is_bare = getenv("TEST_BARE") != NULL;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	return muster_main(argc, argv,
-			   &(struct muster_app){
-				   .name = "webtest",
-				   .version = "3.2.1",
-				   .actions = actions,
-				   .middleware = middleware,
-				   .routes = routes,
-				   .on_start = start,
-				   .on_stop = stop,
-				   .limits = { .body_bytes = 65536 },
-				   .origins = is_bare ? origins : NULL,
-				   .no_server_information = is_bare,
-				   .no_requester_information = is_bare,
-			   });
+	return muster_main(
+		argc, argv,
+		&(struct muster_app){
+			.name = "webtest",
+			.version = "3.2.1",
+			.actions = actions,
+			.middleware = middleware,
+			.routes = routes,
+			.on_start = start,
+			.on_stop = stop,
+			.limits = limits(),
+			.public_folder = getenv("TEST_PUBLIC"),
+			.max_connections = number("TEST_CONNECTIONS"),
+			.client_rate = number("TEST_RATE"),
+			.client_burst = number("TEST_BURST"),
+			.origins = is_bare ? origins : NULL,
+			.no_server_information = is_bare,
+			.no_requester_information = is_bare,
+		});
 }
