@@ -4,14 +4,19 @@
  * echo of as many bytes over the same sockets, which is what the system takes.
  *
  *     sockets actions|echo [SECONDS [CONNECTIONS [AT-ONCE]]]
+ *     sockets room [SECONDS [MEMBERS [SPEAKERS]]]
  *     sockets idle [CONNECTIONS]
+ *     sockets at PORT PID [SECONDS [CONNECTIONS [AT-ONCE]]]
  *
- * Says requests per second, and the server's CPU time for each; or the bytes
- * of its memory that an idle connection takes.
+ * The last asks another server, which speaks as actionHero does.
+ * Says requests per second, or how many messages to a room its members have
+ * been given, and the server's CPU time for each; or the bytes of its memory
+ * that an idle connection takes.
  */
 #include <arpa/inet.h>
 #include <muster/action.h>
 #include <muster/node.h>
+#include <muster/room.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
@@ -50,6 +55,8 @@ static const struct muster_action actions[] = {
 	{ .name = "randomNumber", .run = random_number },
 	{ 0 },
 };
+
+static const struct muster_room rooms[] = { { .name = "bench" }, { 0 } };
 
 static struct {
 	int listener;
@@ -117,6 +124,7 @@ static void serve_actions(void)
 {
 	struct muster *muster = muster_open(
 		NULL, &(struct muster_node_options){ .name = "bench",
+						     .rooms = rooms,
 						     .on_start = on_start });
 
 	exit(muster == NULL ? 1 : muster_run(muster));
@@ -203,13 +211,17 @@ static size_t memory_of(pid_t pid)
 }
 
 static uint16_t port;
+static const char *path = "/ws";
 
 static int open_client(bool is_websocket)
 {
-	static const char head[] =
-		"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
-		"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+	char head[256];
+	int head_length =
+		snprintf(head, sizeof(head),
+			 "GET %s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+			 "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+			 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+			 path);
 	struct sockaddr_in address = { .sin_family = AF_INET,
 				       .sin_port = htons(port),
 				       .sin_addr.s_addr =
@@ -225,7 +237,7 @@ static int open_client(bool is_websocket)
 	     0);
 	if (!is_websocket)
 		return client;
-	MUST(write(client, head, sizeof(head) - 1) == sizeof(head) - 1);
+	MUST(write(client, head, (size_t)head_length) == head_length);
 	while (strstr(answer, "\"context\":\"api\"}") == NULL) {
 		ssize_t part = read(client, answer + length,
 				    sizeof(answer) - 1 - length);
@@ -256,14 +268,25 @@ static size_t make_request(uint8_t *to, size_t at_once)
 	return at;
 }
 
-/* How many whole frames there are; those of a server here are short. */
+/* How long a frame that has begun is; 0: not known yet. Those of a server here
+ * are of less than 64 KiB. */
+static size_t frame_length(const uint8_t *frame, size_t length)
+{
+	if (length < 2 || (frame[1] == 126 && length < 4))
+		return 0;
+	MUST(frame[0] == 0x81 && frame[1] < 127);
+	return frame[1] < 126 ? 2U + frame[1]
+			      : 4U + (size_t)frame[2] * 256 + frame[3];
+}
+
+/* How many whole frames there are. */
 static size_t count_frames(const uint8_t *bytes, size_t length, size_t *left)
 {
-	size_t count = 0, at = 0;
+	size_t count = 0, at = 0, one;
 
-	while (length - at >= 2 && length - at >= 2U + bytes[at + 1]) {
-		MUST(bytes[at] == 0x81 && bytes[at + 1] < 126);
-		at += 2U + bytes[at + 1];
+	while ((one = frame_length(bytes + at, length - at)) > 0 &&
+	       length - at >= one) {
+		at += one;
 		count++;
 	}
 	*left = length - at;
@@ -326,6 +349,107 @@ static uint64_t drive(const int *clients, size_t count, size_t at_once,
 	return done;
 }
 
+/* ---- A room ---- */
+
+static const char join_text[] = "{\"event\":\"roomAdd\",\"room\":\"bench\"}";
+static const char say_text[] = "{\"event\":\"say\",\"room\":\"bench\","
+			       "\"message\":\"to all of them\"}";
+
+static void send_text(int client, const char *text, size_t length)
+{
+	uint8_t frame[256] = { 0x81, (uint8_t)(0x80 | length) };
+
+	MUST(length < 126);
+	memcpy(frame + 6, text, length);
+	MUST(write(client, frame, 6 + length) == (ssize_t)(6 + length));
+}
+
+static void join(int client)
+{
+	char answer[1024];
+
+	send_text(client, join_text, sizeof(join_text) - 1);
+	ssize_t length = read(client, answer, sizeof(answer) - 1);
+
+	MUST(length > 2);
+	answer[length] = '\0';
+	MUST(strstr(answer + 2, "\"status\":\"OK\"") != NULL);
+}
+
+/* What members are given all has one length, which the first of them finds
+ * out. */
+static size_t bytes_of_one(int speaker, int member)
+{
+	uint8_t frame[1024];
+
+	send_text(speaker, say_text, sizeof(say_text) - 1);
+	ssize_t length = read(member, frame, sizeof(frame));
+
+	MUST(length > 4 && frame[0] == 0x81);
+	size_t bytes = frame[1] < 126 ? 2U + frame[1]
+				      : 4U + frame[2] * 256U + frame[3];
+
+	MUST((size_t)length == bytes);
+	return bytes;
+}
+
+static size_t drain(int client)
+{
+	static uint8_t bytes[1 << 18];
+	ssize_t length = recv(client, bytes, sizeof(bytes), MSG_DONTWAIT);
+
+	return length > 0 ? (size_t)length : 0;
+}
+
+/* What members have been given; speakers, who come last, do not count. */
+static size_t take_all(int poll, const int *clients, size_t members)
+{
+	struct epoll_event events[256];
+	int ready = epoll_wait(poll, events, 256, 1000);
+	size_t given = 0;
+
+	for (int j = 0; j < ready; j++) {
+		size_t i = events[j].data.u64;
+		size_t bytes = drain(clients[i]);
+
+		given += i < members ? bytes : 0;
+	}
+	return given;
+}
+
+/* Each speaker says one thing at a time, and the next when all members have
+ * been given as much: else it would be the server's queues that are measured.
+ */
+static uint64_t talk(const int *clients, size_t members, size_t speakers,
+		     double seconds)
+{
+	int poll = epoll_create1(EPOLL_CLOEXEC);
+	size_t count = members + speakers;
+
+	for (size_t i = 0; i < count; i++) {
+		struct epoll_event event = { .events = EPOLLIN, .data.u64 = i };
+
+		join(clients[i]);
+		MUST(epoll_ctl(poll, EPOLL_CTL_ADD, clients[i], &event) == 0);
+	}
+	size_t one = bytes_of_one(clients[members], clients[0]);
+	uint64_t all = (uint64_t)one * members;
+	uint64_t given = one, said = 1;
+
+	while (given < all)
+		given += take_all(poll, clients, members);
+	double end = now_s() + seconds;
+
+	while (now_s() < end) {
+		for (; said * all < given + speakers * all; said++)
+			send_text(clients[members + said % speakers], say_text,
+				  sizeof(say_text) - 1);
+		given += take_all(poll, clients, members);
+	}
+	close(poll);
+	return given / one;
+}
+
 static pid_t start_server(bool is_websocket)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET,
@@ -365,22 +489,34 @@ int main(int argc, char **argv)
 {
 	static int clients[CONNECTIONS_MAX];
 	const char *what = argc > 1 ? argv[1] : "actions";
+	pid_t pid = 0;
+
+	if (strcmp(what, "at") == 0 && argc > 3) {
+		port = (uint16_t)atoi(argv[2]);
+		pid = (pid_t)atoi(argv[3]);
+		path = "/primus";
+		argv += 2;
+		argc -= 2;
+	}
+	bool is_ours = pid == 0;
 	bool is_idle = strcmp(what, "idle") == 0;
+	bool is_room = strcmp(what, "room") == 0;
 	bool is_websocket = strcmp(what, "echo") != 0;
 	double seconds = argc > 2 && !is_idle ? atof(argv[2]) : 2;
-	size_t count = is_idle ? 10000 : 20;
+	size_t count = is_idle ? 10000 : is_room ? 1000 : 20;
 	size_t at_once = argc > 4 ? (size_t)atoi(argv[4]) : 1;
 	char home[] = "/tmp/muster-bench-XXXXXX", command[64];
 
 	if (argc > (is_idle ? 2 : 3))
 		count = (size_t)atoi(argv[is_idle ? 2 : 3]);
+	count += is_room ? at_once : 0; /* who speak */
 	MUST(count > 0 && count <= CONNECTIONS_MAX && at_once > 0 &&
-	     at_once <= 5);
+	     (is_room || at_once <= 5));
 	MUST(mkdtemp(home) != NULL && setenv("MUSTER_HOME", home, 1) == 0);
 	signal(SIGPIPE, SIG_IGN);
 	raise_limit();
-	pid_t pid = start_server(is_websocket);
-
+	if (is_ours)
+		pid = start_server(is_websocket);
 	pin(1);
 	clients[0] = open_client(is_websocket);
 	size_t memory = memory_of(pid);
@@ -392,16 +528,20 @@ int main(int argc, char **argv)
 		       (double)(memory_of(pid) - memory) / (double)(count - 1));
 	} else {
 		double cpu = cpu_s(pid), begin = now_s();
-		uint64_t done =
-			drive(clients, count, at_once, seconds, is_websocket);
+		uint64_t done = is_room ? talk(clients, count - at_once,
+					       at_once, seconds)
+					: drive(clients, count, at_once,
+						seconds, is_websocket);
 		double took = now_s() - begin;
 
 		printf("%s per_second %.0f cpu_us %.2f\n", what,
 		       (double)done / took,
 		       (cpu_s(pid) - cpu) * 1e6 / (double)done);
 	}
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
+	if (is_ours) {
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
 	snprintf(command, sizeof(command), "rm -r '%s'", home);
 	/* NOLINTNEXTLINE(cert-env33-c): the words are ours alone */
 	return system(command) == 0 ? 0 : 1;

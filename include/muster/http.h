@@ -1,5 +1,5 @@
 /*
- * muster/http.h - a worker's HTTP/1.1 server.
+ * muster/http.h - a worker's server of HTTP/1.1 and HTTP/2.
  *
  *     static void hello(struct muster_http *http, void *arg)
  *     {
@@ -16,6 +16,14 @@
  *
  * When the worker is told to go, replies carry "Connection: close", and idle
  * connections get drain_idle_ms for one more request.
+ *
+ * HTTP/2 (RFC 9113) is spoken to whoever begins with its preface: "prior
+ * knowledge", or what was agreed on over TLS. To a handler such a request is
+ * like any other; up to 100 of a connection are handled at once, and replies
+ * leave as they are ready. What is said here of a connection that is closed or
+ * cut is then said of the request's stream; those limits that are not for a
+ * request are for the connection. Going, the server says GOAWAY, and finishes
+ * what it has taken.
  */
 #ifndef MUSTER_HTTP_H
 #define MUSTER_HTTP_H
@@ -294,9 +302,9 @@ MUSTER_PUBLIC MUSTER_MUST_READ int muster_http_begin(struct muster_http *http,
 						     int status,
 						     const char *type,
 						     uint64_t length);
-/* Copies. -EAGAIN: nothing was taken, as 256 KiB wait for the client: on_drain
- * will be called. -EPIPE: the client has left. -EMSGSIZE: that is more than the
- * length. -EINVAL: not begun. */
+/* Copies. -EAGAIN: nothing was taken, as 256 KiB (HTTP/2: 64) wait for the
+ * client: on_drain will be called. -EPIPE: the client has left. -EMSGSIZE: that
+ * is more than the length. -EINVAL: not begun. */
 MUSTER_PUBLIC MUSTER_MUST_READ int
 muster_http_write(struct muster_http *http, const void *bytes, size_t length);
 /* The same without a copy: release(arg) is called once the bytes are needed no

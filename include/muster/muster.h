@@ -10,8 +10,8 @@
  *
  * ./api serves http://localhost:8080/api/ACTION with the store on this host;
  * ./api --workers 4 --store redis://10.0.0.5 joins a cluster of hosts, which
- * needs --token or MUSTER_TOKEN. ./api --help lists the options, which can be
- * set in the environment as well.
+ * needs a token. ./api --help lists the options, which can be set in the
+ * environment and in a file, api.yml, as well.
  */
 #ifndef MUSTER_MUSTER_H
 #define MUSTER_MUSTER_H
@@ -88,6 +88,26 @@ struct muster_app {
  */
 MUSTER_PUBLIC int muster_main(int argc, char **argv,
 			      const struct muster_app *app);
+
+/*
+ * The application's own settings: what its configuration has below "app", by
+ * names with dots between them. Of
+ *
+ *     app:
+ *       mailer: { host: mail.example.com, port: 25 }
+ *
+ * muster_config_int(muster, "mailer.port", 587) is 25. Where there is none, or
+ * it is of another kind (which is logged), they give `otherwise`. A text is
+ * good as long as the process. true, yes and on are the same, as are false, no
+ * and off.
+ */
+MUSTER_PUBLIC const char *muster_config_text(const struct muster *muster,
+					     const char *path,
+					     const char *otherwise);
+MUSTER_PUBLIC int64_t muster_config_int(const struct muster *muster,
+					const char *path, int64_t otherwise);
+MUSTER_PUBLIC bool muster_config_bool(const struct muster *muster,
+				      const char *path, bool otherwise);
 
 #ifdef __cplusplus
 }

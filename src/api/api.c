@@ -52,6 +52,11 @@ static uint64_t now_us(void)
 	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
+static void count(const struct api *api, uint32_t running)
+{
+	meter_set(api->muster->meters, METER_ACTIONS, running);
+}
+
 static void answer_error(struct api_request *request, int status,
 			 const char *text)
 {
@@ -80,6 +85,9 @@ static void run(struct muster *muster, void *arg)
 	call_run(call);
 	if (routine->was_late && !call->has_failed && !request->is_streamed)
 		muster_fail(call, 504, "the action took too long");
+	if (api->muster->is_late && routine->is_cancelled &&
+	    !call->has_failed && !request->is_streamed)
+		muster_fail(call, 503, "the server is shutting down");
 	if (call->has_failed) {
 		json_write_name(&call->writer, "error");
 		json_write_text(&call->writer, call->error);
@@ -87,7 +95,7 @@ static void run(struct muster *muster, void *arg)
 	request->routine = NULL;
 	request->params = call->params;
 	request->client->pending--;
-	api->running--;
+	count(api, --api->running);
 	int status = call->status == 0 ? 200 : call->status;
 	struct json_writer writer = call->writer;
 
@@ -109,14 +117,14 @@ static void start(struct api *api, struct api_request *request,
 	call->writer = json_writer(request->output);
 	request->client->pending++;
 	request->client->total++;
-	api->running++;
+	count(api, ++api->running);
 	int error = routine_start(api->muster, action->given->name, run,
 				  request, call);
 
 	if (error == 0)
 		return; /* it may be answered, and gone */
 	request->client->pending--;
-	api->running--;
+	count(api, --api->running);
 	answer_error(request, 503, "the server is busy, try again");
 }
 

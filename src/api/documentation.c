@@ -69,25 +69,38 @@ static void write_inputs(struct json_writer *writer,
 	json_write_object_end(writer);
 }
 
-static void write_action(struct json_writer *writer,
-			 const struct action *action)
+static void write_name(struct json_writer *writer, const struct action *action)
 {
 	const struct muster_action *given = action->given;
-	char version[16];
 
-	snprintf(version, sizeof(version), "%u", action->version);
-	json_write_name(writer, version);
-	json_write_object(writer);
 	text_member(writer, "name", given->name);
 	json_write_name(writer, "version");
 	json_write_integer(writer, action->version);
 	text_member(writer, "description",
 		    given->description != NULL ? given->description : "");
+}
+
+static void write_form(struct json_writer *writer, const struct action *action)
+{
+	const struct muster_action *given = action->given;
+
 	json_write_name(writer, "inputs");
 	write_inputs(writer, given->inputs, action->input_count);
 	raw_member(writer, "outputExample",
 		   given->output_example != NULL ? given->output_example
 						 : "{}");
+}
+
+static void write_action(struct json_writer *writer,
+			 const struct action *action)
+{
+	char version[16];
+
+	snprintf(version, sizeof(version), "%u", action->version);
+	json_write_name(writer, version);
+	json_write_object(writer);
+	write_name(writer, action);
+	write_form(writer, action);
 	json_write_object_end(writer);
 }
 
@@ -115,6 +128,41 @@ void documentation_write(const struct actions *actions,
 	if (actions_count(actions) > 0)
 		json_write_object_end(writer);
 	json_write_object_end(writer);
+}
+
+static void write_transports(struct json_writer *writer, unsigned blocked)
+{
+	static const struct {
+		enum muster_transport transport;
+		const char *name;
+	} transports[] = {
+		{ MUSTER_WEB, "web" },
+		{ MUSTER_WEBSOCKET, "websocket" },
+		{ MUSTER_TCP, "tcp" },
+	};
+
+	json_write_name(writer, "transports");
+	json_write_array(writer);
+	for (size_t i = 0; i < sizeof(transports) / sizeof(transports[0]); i++)
+		if ((blocked & transports[i].transport) == 0)
+			json_write_text(writer, transports[i].name);
+	json_write_array_end(writer);
+}
+
+void documentation_list(const struct actions *actions,
+			struct json_writer *writer)
+{
+	json_write_array(writer);
+	for (size_t i = 0; i < actions_count(actions); i++) {
+		const struct action *action = actions_at(actions, i);
+
+		json_write_object(writer);
+		write_name(writer, action);
+		write_transports(writer, action->given->blocked);
+		write_form(writer, action);
+		json_write_object_end(writer);
+	}
+	json_write_array_end(writer);
 }
 
 /* ---- OpenAPI ---- */

@@ -10,6 +10,10 @@
 void documentation_write(const struct actions *actions,
 			 struct json_writer *writer);
 
+/* [{name, version, description, transports, inputs, outputExample}, ...] */
+void documentation_list(const struct actions *actions,
+			struct json_writer *writer);
+
 /* `routes` may be NULL. Actions that HTTP may not run are left out. */
 void documentation_openapi(const struct actions *actions, const char *title,
 			   const char *version,

@@ -107,6 +107,8 @@ static struct service *service_new(struct muster_cluster *cluster,
 		.access_log = access_log,
 		.refuse = owner->refuse,
 		.wants_head = owner->wants_head,
+		.meters = cluster->self != NULL ? self_meters(cluster->self)
+						: NULL,
 		.drain_idle_ms = cluster->self != NULL
 					 ? self_drain_idle_ms(cluster->self)
 					 : cluster->options.drain_idle_ms,

@@ -14,16 +14,26 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "api/documentation.h"
 #include "api/router.h"
 #include "app/http_listen.h"
 #include "app/main_options.h"
 #include "app/talk.h"
 #include "base/must.h"
+#include "cluster/board.h"
 #include "cluster/cluster.h"
+#include "cluster/self.h"
 #include "server/web.h"
+#include "wire/address.h"
 
 #define EXIT_MISUSED       2
 #define EXIT_CANNOT_LISTEN 3 /* of a worker */
+#define ADDRESSES_MAX      70
+
+struct heard {
+	char url[256];
+	int port; /* 0: none */
+};
 
 struct program {
 	const struct muster_app *app;
@@ -32,9 +42,8 @@ struct program {
 	struct muster_cluster *cluster;
 	/* In the primary. */
 	bool is_announced;
-	char listening[256]; /* for HTTP; "": nobody does yet */
-	char url[256];       /* the same, for people */
-	int port;            /* 0: none */
+	struct heard heard[ADDRESSES_MAX]; /* where workers listen */
+	size_t heard_count;
 
 	/* Of a worker. */
 	struct muster *muster;
@@ -61,6 +70,13 @@ static void on_connections_gone(void *owner)
 		node_release(program->muster);
 }
 
+static uint64_t sum(void *owner, size_t meter)
+{
+	struct program *program = owner;
+
+	return board_sum(self_board(program->cluster->self), meter);
+}
+
 static bool is_draining(void *owner)
 {
 	struct program *program = owner;
@@ -84,13 +100,17 @@ static void on_drain(void *owner)
 
 static int listen_http(struct program *program)
 {
+	const struct main_options *given = &program->options;
 	struct muster_http_options options = {
 		.handler = web_handle,
 		.on_head = web_on_head,
 		.arg = program->web,
-		.listen.max_connections = program->options.max_connections,
-		.limits = program->app->limits,
-		.access_log = program->options.access_log,
+		.listen.max_connections = given->max_connections,
+		.limits = given->limits,
+		.gzip_bytes = given->gzip_bytes,
+		.trusted_proxies = given->trusted_proxies,
+		.access_log = given->access_log,
+		.access_log_format = given->access_log_format,
 	};
 	struct http_listen_owner owner = {
 		.on_freed = on_connections_gone,
@@ -99,11 +119,14 @@ static int listen_http(struct program *program)
 		.refuse = web_refuse,
 		.wants_head = web_wants_head,
 	};
-	int error = http_listen(program->cluster, program->options.listen,
-				&options, &owner, NULL);
+	int error = 0;
 
-	if (error == 0)
-		node_hold(program->muster);
+	for (size_t i = 0; given->listen[i] != NULL && error == 0; i++) {
+		error = http_listen(program->cluster, given->listen[i],
+				    &options, &owner, NULL);
+		if (error == 0)
+			node_hold(program->muster);
+	}
 	return error;
 }
 
@@ -138,13 +161,27 @@ static void run_listen(struct loop_task *task)
 	muster_stop(program->muster, error == -EPIPE ? 0 : EXIT_CANNOT_LISTEN);
 }
 
+/* NULL: anybody's, which is "*" as well. */
+static const char *const *origins_of(const struct program *program)
+{
+	const char *const *origins = program->options.origins;
+
+	for (size_t i = 0; origins != NULL && origins[i] != NULL; i++)
+		if (strcmp(origins[i], "*") == 0)
+			return NULL;
+	return origins;
+}
+
 static int make_web(struct program *program, struct muster *muster,
 		    struct problem *problem)
 {
 	const struct muster_app *app = program->app;
-	struct api_settings api = { .actions = app->actions,
-				    .middleware = app->middleware,
-				    .timeout_ms = app->timeout_ms };
+	struct api_settings api = {
+		.actions = app->actions,
+		.middleware = app->middleware,
+		.timeout_ms = program->options.timeout_ms,
+		.pending_max = program->options.pending_max,
+	};
 
 	program->api = api_new(muster, &api, problem);
 	if (program->api == NULL)
@@ -153,16 +190,15 @@ static int make_web(struct program *program, struct muster *muster,
 		.api = program->api,
 		.name = program->name,
 		.version = app->version,
-		.origins = program->options.origins,
+		.origins = origins_of(program),
 		.routes = app->routes,
 		.files = program->files,
-		.body_bytes = app->limits.body_bytes > 0
-				      ? app->limits.body_bytes
-				      : HTTP_BODY_BYTES,
-		.client_rate = app->client_rate,
-		.client_burst = app->client_burst,
+		.body_bytes = program->options.limits.body_bytes,
+		.client_rate = program->options.client_rate,
+		.client_burst = program->options.client_burst,
 		.no_server_information = app->no_server_information,
 		.no_requester_information = app->no_requester_information,
+		.sum = sum,
 		.is_draining = is_draining,
 		.on_upgrade = on_upgrade,
 		.owner = program,
@@ -174,15 +210,15 @@ static int make_web(struct program *program, struct muster *muster,
 
 static void open_talk(struct program *program)
 {
-	const struct muster_app *app = program->app;
+	const struct main_options *given = &program->options;
 	struct talk_settings settings = {
 		.sessions = { .api = program->api,
-			      .welcome = app->welcome,
+			      .welcome = program->app->welcome,
 			      .files = program->files,
-			      .file_bytes = app->file_bytes,
-			      .origins = program->options.origins },
-		.websocket.limits.message_bytes = app->message_bytes,
-		.tcp.line_bytes = app->line_bytes,
+			      .file_bytes = given->file_bytes,
+			      .origins = origins_of(program) },
+		.websocket.limits.message_bytes = given->message_bytes,
+		.tcp.line_bytes = given->line_bytes,
 		.on_freed = on_connections_gone,
 		.owner = program,
 	};
@@ -233,10 +269,15 @@ static int open_files(struct program *program)
 static int open_worker(struct program *program)
 {
 	const struct muster_app *app = program->app;
+	const struct main_options *given = &program->options;
 	struct problem problem = { 0 };
 	struct muster_node_options options = {
-		.store = program->options.store,
-		.token = program->options.token,
+		.store = given->store,
+		.token = given->token,
+		.prefix = given->prefix,
+		.store_ms = given->store_ms,
+		.concurrency = given->task_concurrency,
+		.queues = given->queues,
 		.version = app->version,
 		.methods = app->methods,
 		.allowed = app->allowed,
@@ -256,6 +297,7 @@ static int open_worker(struct program *program)
 
 	if (muster == NULL)
 		return NODE_EXIT_CONFIG; /* it has been told */
+	muster->config = given->app;
 	if (make_web(program, muster, &problem) < 0)
 		return complain(program, problem.text);
 	open_talk(program);
@@ -277,75 +319,101 @@ static int run_worker(struct program *program)
 
 /* ---- the primary ---- */
 
-static void name_http(struct program *program,
-		      const struct muster_address *address)
-{
-	program->port = address->port;
-	if (address->port > 0)
-		snprintf(program->url, sizeof(program->url),
-			 "http://localhost:%d", address->port);
-	else
-		snprintf(program->url, sizeof(program->url), "%s",
-			 address->url);
-}
-
 static void announce_examples(const struct program *program, int port)
 {
 	const char *const *examples = program->app->examples;
+	const char *before = "try:";
 
-	for (size_t i = 0; examples != NULL && examples[i] != NULL; i++)
-		printf("%s curl http://localhost:%d/api/%s\n",
-		       i == 0 ? "try:" : "    ", port, examples[i]);
+	if (program->options.public_folder != NULL) {
+		printf("%s http://localhost:%d/ in a browser\n", before, port);
+		before = "    ";
+	}
+	for (size_t i = 0; examples != NULL && examples[i] != NULL; i++) {
+		printf("%s curl http://localhost:%d/api/%s\n", before, port,
+		       examples[i]);
+		before = "    ";
+	}
 }
 
-static void announce_sockets(const struct program *program,
-			     const struct muster_address *tcp)
+static void announce_http(const struct program *program)
 {
-	if (program->port > 0)
-		printf("     ws://localhost:%d/ws    WebSocket; /primus for "
-		       "clients of actionHero\n",
-		       program->port);
-	if (tcp != NULL && tcp->port > 0)
-		printf("     telnet localhost %d    a line an action\n",
-		       tcp->port);
-	else if (tcp != NULL)
-		printf("     %s    a line an action\n", tcp->url);
+	const struct heard *first = &program->heard[0];
+
+	printf("%s: %zu workers serve ", program->name,
+	       muster_worker_count(program->cluster));
+	for (size_t i = 0; program->options.listen[i] != NULL; i++) {
+		const struct heard *address = &program->heard[i];
+
+		if (address->port > 0)
+			printf("%shttp://localhost:%d", i > 0 ? ", " : "",
+			       address->port);
+		else
+			printf("%s%s", i > 0 ? ", " : "", address->url);
+	}
+	putchar('\n');
+	if (first->port == 0)
+		return;
+	announce_examples(program, first->port);
+	printf("     ws://localhost:%d/ws   and /primus, for clients of "
+	       "actionHero\n",
+	       first->port);
 }
 
-/* Of TCP; NULL where there is none. */
-static void announce(struct program *program, const struct muster_address *tcp)
+static void announce_tcp(const struct heard *address)
+{
+	if (address->port > 0)
+		printf("     telnet localhost %d       and a line: status\n",
+		       address->port);
+	else
+		printf("     %s   and a line: status\n", address->url);
+}
+
+static void announce(struct program *program)
 {
 	program->is_announced = true;
-	printf("%s: %zu workers serve %s\n", program->name,
-	       muster_worker_count(program->cluster), program->url);
-	if (program->port > 0)
-		announce_examples(program, program->port);
-	announce_sockets(program, tcp);
+	announce_http(program);
+	if (program->options.tcp != NULL)
+		announce_tcp(&program->heard[program->heard_count - 1]);
 	printf("     kill -HUP %d   rolls every worker over\n"
 	       "     kill -TTIN %d  adds a worker; TTOU takes one away\n"
 	       "Ctrl-C stops it\n",
 	       (int)getpid(), (int)getpid());
 }
 
-/* The first that a worker listens on is HTTP's, and another one is TCP's. */
+static bool was_heard(const struct program *program, const char *url)
+{
+	for (size_t i = 0; i < program->heard_count; i++)
+		if (strcmp(program->heard[i].url, url) == 0)
+			return true;
+	return false;
+}
+
+static size_t count_addresses(const struct main_options *options)
+{
+	size_t count = 0;
+
+	while (options->listen[count] != NULL)
+		count++;
+	return options->tcp != NULL ? count + 1 : count;
+}
+
+/* Every worker listens at its addresses in the same order, that for TCP last,
+ * so they are first heard of in that order. */
 static void on_listening(struct muster_worker *worker,
 			 const struct muster_address *address, void *arg)
 {
 	struct program *program = arg;
-	const char *tcp = program->options.tcp;
+	struct heard *heard = &program->heard[program->heard_count];
 
 	(void)worker;
-	if (program->is_announced)
+	if (program->is_announced || was_heard(program, address->url))
 		return;
-	if (program->listening[0] == '\0') {
-		snprintf(program->listening, sizeof(program->listening), "%s",
-			 address->url);
-		name_http(program, address);
-		if (tcp == NULL)
-			announce(program, NULL);
-	} else if (strcmp(program->listening, address->url) != 0) {
-		announce(program, address);
-	}
+	MUST(program->heard_count < ADDRESSES_MAX);
+	snprintf(heard->url, sizeof(heard->url), "%s", address->url);
+	heard->port = address->port;
+	program->heard_count++;
+	if (program->heard_count == count_addresses(&program->options))
+		announce(program);
 }
 
 /* Where no worker can work the next one cannot either. */
@@ -377,6 +445,30 @@ static int check(const struct muster_app *app, struct problem *problem)
 	return error;
 }
 
+/* What a worker would find, as far as it can be told before there is one. */
+static int check_options(const struct program *program, struct problem *problem)
+{
+	const struct main_options *given = &program->options;
+	struct muster_node_options options = {
+		.store = given->store,
+		.token = given->token,
+		.tasks = program->app->tasks,
+	};
+	struct address address;
+	int error = node_check(&options, problem);
+
+	for (size_t i = 0; given->listen[i] != NULL && error == 0; i++)
+		error = address_read(given->listen[i], &address, problem);
+	if (error == 0 && given->tcp != NULL)
+		error = address_read(given->tcp, &address, problem);
+	if (error == 0 && given->public_folder != NULL &&
+	    access(given->public_folder, X_OK) < 0)
+		error = problem_set(problem, -errno, "FILES_UNUSABLE",
+				    "cannot serve files of '%.150s': %s",
+				    given->public_folder, strerror(errno));
+	return error;
+}
+
 static int run_primary(struct program *program)
 {
 	muster_on_listening(program->cluster, on_listening, program);
@@ -386,6 +478,87 @@ static int run_primary(struct program *program)
 
 /* ---- both ---- */
 
+/* {"name", "version", "actions": [...]}, in a line. */
+static int show_actions(const struct program *program)
+{
+	const struct muster_app *app = program->app;
+	struct problem problem = { 0 };
+	struct actions *actions =
+		actions_new(app->actions, app->middleware, &problem);
+
+	if (actions == NULL)
+		return complain(program, problem.text);
+	struct buffer text = { 0 };
+	struct json_writer writer = json_writer(&text);
+
+	json_write_object(&writer);
+	json_write_name(&writer, "name");
+	json_write_text(&writer, program->name);
+	json_write_name(&writer, "version");
+	json_write_text(&writer, app->version != NULL ? app->version : "");
+	json_write_name(&writer, "actions");
+	documentation_list(actions, &writer);
+	json_write_object_end(&writer);
+	printf("%.*s\n", (int)buffer_length(&text),
+	       (const char *)buffer_bytes(&text));
+	buffer_fini(&text);
+	actions_free(actions);
+	return 0;
+}
+
+static int serve(struct program *program, int argc, char **argv)
+{
+	const struct main_options *given = &program->options;
+
+	setlinebuf(stdout);
+	program->cluster = muster_cluster_open(
+		argc, argv,
+		&(struct muster_options){
+			.name = program->app->name,
+			.workers = given->workers,
+			.settings.schedule = given->schedule,
+			.drain_ms = given->drain_ms,
+			.drain_idle_ms = given->drain_idle_ms,
+			.log = given->log,
+		});
+	if (program->cluster == NULL)
+		return 1;
+	return muster_is_primary(program->cluster) ? run_primary(program)
+						   : run_worker(program);
+}
+
+static int run(struct program *program, int argc, char **argv)
+{
+	struct problem problem = { 0 };
+
+	if (main_options_read(&program->options, argc, argv, program->app) !=
+	    MAIN_GO)
+		return EXIT_MISUSED;
+	switch (program->options.mode) {
+	case MAIN_HELP:
+		main_options_help(stdout, program->name);
+		return 0;
+	case MAIN_SHOW_CONFIG:
+		main_options_show(stdout, &program->options);
+		return 0;
+	case MAIN_SHOW_ACTIONS:
+		return show_actions(program);
+	case MAIN_CHECK:
+	case MAIN_SERVE:
+		break;
+	}
+	if (check(program->app, &problem) < 0)
+		return complain(program, problem.text);
+	if (program->options.mode == MAIN_CHECK) {
+		if (check_options(program, &problem) < 0)
+			return complain(program, problem.text);
+		printf("%s: configuration and actions are good\n",
+		       program->name);
+		return 0;
+	}
+	return serve(program, argc, argv);
+}
+
 int muster_main(int argc, char **argv, const struct muster_app *app)
 {
 	struct program program = {
@@ -393,26 +566,8 @@ int muster_main(int argc, char **argv, const struct muster_app *app)
 		.name = app->name != NULL ? app->name
 					  : program_invocation_short_name,
 	};
-	enum main_answer answer =
-		main_options_read(&program.options, argc, argv, app);
+	int exit_code = run(&program, argc, argv);
 
-	struct problem problem = { 0 };
-
-	if (answer != MAIN_GO)
-		return answer == MAIN_HELPED ? 0 : EXIT_MISUSED;
-	if (check(app, &problem) < 0)
-		return complain(&program, problem.text);
-	setlinebuf(stdout);
-	program.cluster = muster_cluster_open(
-		argc, argv,
-		&(struct muster_options){
-			.name = app->name,
-			.workers = program.options.workers,
-			.settings.schedule = program.options.schedule,
-			.log = program.options.log,
-		});
-	if (program.cluster == NULL)
-		return 1;
-	return muster_is_primary(program.cluster) ? run_primary(&program)
-						  : run_worker(&program);
+	main_options_fini(&program.options);
+	return exit_code;
 }

@@ -207,6 +207,14 @@ static void on_closed(void *owner, int exit_code)
 	cluster_release(cluster);
 }
 
+/* By servers of this worker: they go on until it leaves. */
+static void on_held(void *owner)
+{
+	struct home *home = owner;
+
+	self_leave(home->cluster->self, false);
+}
+
 static void on_drain(struct cluster_part *part)
 {
 	node_stop(LIST_ENTRY(part, struct home, part)->muster, 0);
@@ -296,7 +304,9 @@ struct muster *muster_open(struct muster_cluster *cluster,
 	home->part.on_died = on_died;
 	settings.owner = home;
 	if (cluster != NULL) {
+		settings.on_held = on_held;
 		settings.slot = self_worker(cluster->self)->id;
+		settings.meters = self_meters(cluster->self);
 		home->loop = cluster->loop;
 		home->log = cluster->log;
 	} else {

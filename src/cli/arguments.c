@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/nearest.h"
+#include "base/nearest.h"
 
 struct arguments arguments_of(const struct command *command,
 			      const char *const *words)
@@ -145,31 +145,4 @@ bool arguments_read_number(const char *text, long least, long most,
 	*number = strtol(text, &end, 10);
 	return errno == 0 && end != text && *end == '\0' && *number >= least &&
 	       *number <= most;
-}
-
-bool arguments_read_time_ms(const char *text, uint32_t *time_ms)
-{
-	static const struct {
-		const char *name;
-		long in_ms;
-	} units[] = {
-		{ "", 1 },      { "ms", 1 },      { "s", 1000 },
-		{ "m", 60000 }, { "h", 3600000 },
-	};
-	char *end = NULL;
-
-	errno = 0;
-	long number = strtol(text, &end, 10);
-
-	if (errno != 0 || end == text || number < 1)
-		return false;
-	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-		if (strcmp(end, units[i].name) != 0)
-			continue;
-		if (number > INT32_MAX / units[i].in_ms)
-			return false;
-		*time_ms = (uint32_t)(number * units[i].in_ms);
-		return true;
-	}
-	return false;
 }

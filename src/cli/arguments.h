@@ -43,7 +43,5 @@ bool arguments_ask_for_help(struct arguments arguments);
 
 /* ---- What a value may look like; false where it does not ---------------- */
 
-/* "250" and "250ms", "10s", "2m", "1h": 1 ms to 24 days. */
-bool arguments_read_time_ms(const char *text, uint32_t *time_ms);
 bool arguments_read_number(const char *text, long least, long most,
 			   long *number);

@@ -8,6 +8,7 @@
 #include <muster/cache.h>
 
 #include "base/buffer.h"
+#include "base/quantity.h"
 #include "cli/guest.h"
 #include "cli/print.h"
 
@@ -48,7 +49,7 @@ static int take(void *context, int option, const char *value)
 
 	switch (option) {
 	case TTL:
-		if (arguments_read_time_ms(value, &request->ttl_ms))
+		if (quantity_read_time_ms(value, &request->ttl_ms))
 			return COMMAND_DONE;
 		return guest_wants(&cache_command, option,
 				   "a time as in 500 (ms), 10s or 1m", value);

@@ -4,11 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/nearest.h"
+#include "base/nearest.h"
 
 const struct command *const command_table[] = {
 	/* clang-format off */
+	&new_command,
 	&start_cluster_command,
+	&actions_command,
 	&cache_command,
 	&tasks_command,
 	&peers_command,
@@ -16,6 +18,7 @@ const struct command *const command_table[] = {
 	&rpc_command,
 	&publish_command,
 	&subscribe_command,
+	&rooms_command,
 	&completion_command,
 	&help_command,
 	&version_command,

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "cli/nearest.h"
+#include "base/nearest.h"
 
 /* A command on its way from the command line to the fiber. */
 struct visit {

@@ -5,6 +5,7 @@
 #include <muster/rpc.h>
 
 #include "base/json.h"
+#include "base/quantity.h"
 #include "cli/guest.h"
 #include "cli/print.h"
 
@@ -42,7 +43,7 @@ static int take(void *context, int option, const char *value)
 		request->options.connection = value;
 		return COMMAND_DONE;
 	case TIMEOUT:
-		if (arguments_read_time_ms(value, &request->options.timeout_ms))
+		if (quantity_read_time_ms(value, &request->options.timeout_ms))
 			return COMMAND_DONE;
 		return guest_wants(&rpc_command, option,
 				   "a time as in 500 (ms), 10s or 1m", value);

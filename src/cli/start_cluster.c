@@ -11,8 +11,10 @@
 #include <muster/cluster.h>
 
 #include "base/mem.h"
+#include "base/quantity.h"
 #include "cli/arguments.h"
 #include "cli/command.h"
+#include "cli/program.h"
 
 #define WORKERS_MAX 1024
 
@@ -80,7 +82,7 @@ static int misused(const char *option, const char *wants, const char *value)
 
 static int read_time(int option, const char *value, uint32_t *time_ms)
 {
-	if (arguments_read_time_ms(value, time_ms))
+	if (quantity_read_time_ms(value, time_ms))
 		return COMMAND_DONE;
 	return misused(options[option].name, "a time as in 500 (ms), 10s or 1m",
 		       value);
@@ -258,71 +260,6 @@ static int read_request(struct arguments *arguments, struct request *request)
 	return COMMAND_DONE;
 }
 
-static bool is_program(const char *path)
-{
-	struct stat status;
-
-	return stat(path, &status) == 0 && S_ISREG(status.st_mode) &&
-	       access(path, X_OK) == 0;
-}
-
-/* NULL where no folder of PATH has it. */
-static char *find_in_path(const char *name)
-{
-	const char *folder = getenv("PATH");
-
-	while (folder != NULL && *folder != '\0') {
-		int length = (int)strcspn(folder, ":");
-		char *path = mem_format("%.*s/%s", length, folder, name);
-
-		if (is_program(path))
-			return path;
-		free(path);
-		folder += length;
-		folder += *folder == ':' ? 1 : 0;
-	}
-	return NULL;
-}
-
-/*
- * From the root, because workers may run elsewhere; links are kept as they
- * are, so that a reload follows one that points to a new release.
- */
-static char *absolute(const char *path)
-{
-	char here[PATH_MAX];
-
-	if (path[0] == '/' || getcwd(here, sizeof(here)) == NULL)
-		return mem_text(path);
-	return mem_format("%s/%s", here, path);
-}
-
-/* NULL after a line on stderr. A file here comes before one in PATH. */
-static char *locate(const char *program)
-{
-	char *found = NULL;
-
-	if (is_program(program))
-		return absolute(program);
-	if (strchr(program, '/') == NULL)
-		found = find_in_path(program);
-	if (found != NULL)
-		return found;
-	if (access(program, F_OK) == 0)
-		command_failed("cannot start '%s': it is not an executable "
-			       "program (chmod +x makes it one)",
-			       program);
-	else if (strchr(program, '/') == NULL)
-		command_failed("cannot start '%s': there is no such file here "
-			       "and no such program in PATH (give its path)",
-			       program);
-	else
-		command_failed("cannot start '%s': %s (give the path of a "
-			       "program)",
-			       program, strerror(errno));
-	return NULL;
-}
-
 static const char *base_name(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -338,7 +275,7 @@ static int start(struct request *request)
 		return command_misused(&start_cluster_command,
 				       "start-cluster needs a PROGRAM");
 
-	char *path = locate(request->program);
+	char *path = program_locate(request->program);
 
 	if (path == NULL)
 		return COMMAND_FAILED;

@@ -5,6 +5,7 @@
 
 #include <muster/task.h>
 
+#include "base/quantity.h"
 #include "cli/guest.h"
 #include "cli/print.h"
 #include "cli/tasks_print.h"
@@ -71,7 +72,7 @@ static int take_time(int option, const char *text, uint64_t *time_ms)
 {
 	uint32_t read_ms;
 
-	if (!arguments_read_time_ms(text, &read_ms))
+	if (!quantity_read_time_ms(text, &read_ms))
 		return guest_wants(&tasks_command, option,
 				   "a time as in 500 (ms), 10s or 1m", text);
 	*time_ms = read_ms;

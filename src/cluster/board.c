@@ -51,3 +51,14 @@ void board_free(struct board *board)
 	if (board != NULL)
 		munmap(board, sizeof(*board));
 }
+
+uint64_t board_sum(const struct board *board, size_t meter)
+{
+	uint32_t used = atomic_load(&board->berths_used);
+	uint64_t sum = 0;
+
+	MUST(meter < METERS);
+	for (uint32_t i = 0; i < used && i < BOARD_BERTHS; i++)
+		sum += meter_get(board->meters[i], meter);
+	return sum;
+}

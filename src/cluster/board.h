@@ -21,6 +21,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/meters.h"
+
 #define BOARD_BERTHS 1056 /* 1,024 workers, and room for a reload */
 #define BOARD_SEATS  128  /* connections handed over and not taken up */
 #define BOARD_LANES  32   /* listeners of a worker */
@@ -50,6 +52,8 @@ struct board_berth {
 struct board {
 	_Atomic uint32_t berths_used; /* those below may be in use */
 	struct board_berth berths[BOARD_BERTHS];
+	/* Each berth's; a worker's successor goes on with its counters. */
+	meter_value meters[BOARD_BERTHS][METERS];
 };
 
 /* The primary's: makes it; `descriptor` is a sealed memfd to pass on. */
@@ -57,6 +61,9 @@ struct board *board_new(int *descriptor);
 /* A worker's: maps what it was passed. NULL with errno set. */
 struct board *board_map(int descriptor);
 void board_free(struct board *board); /* NULL is fine */
+
+/* Of all workers there are, and there were. */
+uint64_t board_sum(const struct board *board, size_t meter);
 
 static inline uint32_t seat_word(uint32_t turn, enum seat_state state)
 {

@@ -360,6 +360,13 @@ static void clear_board(struct board_berth *board)
 		atomic_store(&board->seats[i], 0);
 }
 
+/* Whoever had them has gone. */
+static void clear_gauges(struct handover *handover, uint32_t berth)
+{
+	for (size_t i = 0; i < METER_GAUGES; i++)
+		meter_set(handover->board->meters[berth], i, 0);
+}
+
 void handover_join(struct handover *handover, uint32_t berth,
 		   struct channel *channel)
 {
@@ -372,6 +379,7 @@ void handover_join(struct handover *handover, uint32_t berth,
 		crew->vacant[i] = (uint8_t)(BOARD_SEATS - 1 - i);
 	crew->vacant_count = BOARD_SEATS;
 	clear_board(crew->board);
+	clear_gauges(handover, berth);
 	handover->crews[berth] = crew;
 	if (handover->crews_end <= berth)
 		handover->crews_end = berth + 1;
@@ -393,6 +401,7 @@ void handover_leave(struct handover *handover, uint32_t berth)
 	}
 	clear_seats(crew, berth);
 	atomic_store(&crew->board->is_accepting, 0);
+	clear_gauges(handover, berth);
 	handover->crews[berth] = NULL;
 	free(crew);
 	serve_lines(handover);

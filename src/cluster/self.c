@@ -495,6 +495,11 @@ struct board *self_board(struct self *self)
 	return self->board;
 }
 
+meter_value *self_meters(struct self *self)
+{
+	return self->board->meters[self->worker.berth];
+}
+
 struct board_berth *self_berth(struct self *self)
 {
 	return &self->board->berths[self->worker.berth];

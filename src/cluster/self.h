@@ -23,6 +23,8 @@ void self_start(struct self *self);
 
 struct muster_worker *self_worker(struct self *self);
 struct board *self_board(struct self *self);
+/* This worker's own, good as long as it. */
+meter_value *self_meters(struct self *self);
 struct board_berth *self_berth(struct self *self);
 bool self_is_draining(const struct self *self);
 uint32_t self_drain_idle_ms(const struct self *self);

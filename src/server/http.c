@@ -65,12 +65,19 @@ void http_request_detach(struct muster_http *http, int error)
 	http_request_tell_gone(http, error);
 }
 
+void http_count_connection(const struct http_server *server, uint64_t by)
+{
+	if (server->meters != NULL)
+		meter_add(server->meters, METER_CONNECTIONS, by);
+}
+
 static void unlink_connection(struct connection *connection)
 {
 	struct http_server *server = connection->server;
 
 	loop_undefer(&connection->task);
 	list_remove(&connection->link);
+	http_count_connection(server, UINT64_MAX);
 	if (--server->connection_count == 0)
 		timer_stop(server->sweep);
 	if (server->probed == connection)
@@ -159,8 +166,8 @@ void http_connection_flush(struct connection *connection, const void *extra,
 
 	if (parts[0].iov_len == 0)
 		return;
-	http_connection_write(connection, parts, extra_length > 0 ? 2 : 1,
-			      NULL);
+	DISCARD(stream_write(connection->stream, parts,
+			     extra_length > 0 ? 2 : 1));
 	buffer_truncate(output, mark);
 	buffer_trim(output, 2 * OUTPUT_BYTES_MAX);
 }
@@ -687,6 +694,7 @@ struct http_server *http_server_new(struct loop *loop,
 	server->handler = settings->handler;
 	server->on_head = settings->on_head;
 	server->wants_head = settings->wants_head;
+	server->meters = settings->meters;
 	server->refuse = settings->refuse;
 	server->arg = settings->arg;
 	server->limits = with_defaults(&settings->limits);
@@ -747,6 +755,7 @@ static struct connection *connection_new(struct http_server *server,
 	connection->on_closed = on_closed;
 	connection->token = token;
 	list_add_last(&server->connections, &connection->link);
+	http_count_connection(server, 1);
 	if (server->connection_count++ == 0)
 		http_sweep_start(server);
 	return connection;

@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "base/buffer.h"
+#include "base/meters.h"
 #include "loop/loop.h"
 #include "loop/stream.h"
 #include "server/access_log.h"
@@ -52,6 +53,7 @@ struct http_settings {
 	bool trusts_forwarded;
 	struct access_log *access_log; /* the server closes it; NULL: none */
 	http_refuse_fn refuse;         /* NULL: a line of text */
+	meter_value *meters;           /* METER_CONNECTIONS; NULL: none */
 };
 
 typedef void (*http_closed_fn)(void *token);

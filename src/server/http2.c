@@ -168,6 +168,8 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame,
 	(void)session;
 	if (frame->hd.type == NGHTTP2_DATA)
 		http2_expect_chatter(arg);
+	else if (frame->hd.type == NGHTTP2_GOAWAY)
+		http2_notice_sent(arg);
 	return 0;
 }
 
@@ -430,6 +432,7 @@ static struct http2 *http2_new(struct http_server *server,
 	memcpy(http2->peer, http_connection_peer(&asked), sizeof(http2->peer));
 	list_init(&http2->streams);
 	list_add_last(&shared->connections, &http2->link);
+	http_count_connection(server, 1);
 	if (server->connection_count++ == 0)
 		http_sweep_start(server);
 	MUST(nghttp2_session_server_new2(&http2->session, shared->callbacks,
@@ -466,6 +469,7 @@ void http2_finish(struct http2 *http2)
 	 * where the client is gone. */
 	DISCARD(shutdown(stream_release(http2->transport), SHUT_RDWR));
 	list_remove(&http2->link);
+	http_count_connection(server, UINT64_MAX);
 	if (--server->connection_count == 0)
 		timer_stop(server->sweep);
 	free_streams(http2);

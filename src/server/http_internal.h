@@ -150,6 +150,7 @@ struct http_server {
 	uint32_t drain_idle_ms;
 	struct list connections;
 	size_t connection_count; /* those of HTTP/2 as well */
+	meter_value *meters;     /* NULL: none */
 	struct http2_shared *http2;
 	struct timer *sweep; /* runs while there are connections */
 	bool is_draining;
@@ -170,6 +171,8 @@ struct http_server {
 
 /* http.c */
 
+/* One more, or UINT64_MAX: one less. */
+void http_count_connection(const struct http_server *server, uint64_t by);
 void http_connection_move(struct connection *connection, enum phase phase);
 /* Its end: the descriptor is the caller's again. */
 void http_connection_finish(struct connection *connection);
@@ -222,6 +225,8 @@ void http_sweep(void *owner); /* the server */
 size_t http_body_begin(struct connection *connection, size_t length);
 size_t http_body_read(struct connection *connection, const char *bytes,
 		      size_t length);
+/* It is waited for from now on, and its speed counts. */
+void http_body_begin_waiting(struct muster_http *http);
 /* The body has ended, which its own framing does not tell: HTTP/2. */
 void http_body_finish(struct connection *connection);
 /* Does a body go to the handler at this moment? */

@@ -89,6 +89,7 @@ struct web *web_new(const struct web_settings *settings,
 	web->settings = *settings;
 	web->router = router;
 	list_init(&web->endless);
+	web_metrics_open(web);
 	if (settings->client_rate > 0)
 		web->limiter = limiter_new(settings->client_rate,
 					   settings->client_burst);

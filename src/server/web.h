@@ -37,6 +37,8 @@ struct web_settings {
 	 * NULL: there is nothing at these paths. */
 	void (*on_upgrade)(struct muster_http *http, bool is_primus,
 			   void *owner);
+	/* What all workers have counted; NULL: this one has, alone. */
+	uint64_t (*sum)(void *owner, size_t meter);
 	/* Is the worker leaving? May be NULL. */
 	bool (*is_draining)(void *owner);
 	void *owner;

@@ -144,34 +144,41 @@ static uint64_t bytes_of(const char *name, void *arg)
 	return 0;
 }
 
+/* Its name may be in the body: then `action` is NULL, and files have no input
+ * that they could be for. */
+static void decide(struct web *web, struct muster_http *http,
+		   const struct action *action)
+{
+	struct http_form_filter filter = { bytes_of,
+					   (void *)(uintptr_t)action };
+	const char *why;
+	unsigned kind = web_body_kind(http, &why);
+
+	if (kind == 0 && action != NULL)
+		web_refuse_now(web, http, 415, why);
+	else if (!takes(action, kind))
+		web_refuse_now(web, http, 415, "the action takes no such body");
+	else if (kind == MUSTER_BODY_MULTIPART &&
+		 http_form_stream(http, NULL, &filter) < 0)
+		web_refuse_now(web, http, 400, "the form is malformed");
+}
+
 void web_on_head(struct muster_http *http, void *arg)
 {
 	struct web *web = arg;
-	const char *why;
 
 	if (!web_body_is_read(http))
 		return;
 	const struct action *action = web_find_early(web, http);
-	unsigned kind = web_body_kind(http, &why);
+	uint64_t limit = web->settings.body_bytes;
 
-	if (!takes(action, kind)) {
-		web_refuse_now(web, http, 415, "the action takes no such body");
-		return;
+	if (action != NULL && action->given->body_max > 0) {
+		limit = action->given->body_max;
+		muster_http_limit_body(http, limit);
 	}
-	if (action == NULL) {
-		/* Its name may be in the body; files have no input then. */
-	} else if (kind == 0) {
-		web_refuse_now(web, http, 415, why);
-		return;
-	} else if (action->given->body_max > 0) {
-		muster_http_limit_body(http, action->given->body_max);
-	}
-	struct http_form_filter filter = { bytes_of,
-					   (void *)(uintptr_t)action };
-
-	if (kind == MUSTER_BODY_MULTIPART &&
-	    http_form_stream(http, NULL, &filter) < 0)
-		web_refuse_now(web, http, 400, "the form is malformed");
+	/* Else it is refused for that, whatever it is. */
+	if (limit == 0 || http->head.content_length <= limit)
+		decide(web, http, action);
 }
 
 /* ---- forms ---- */

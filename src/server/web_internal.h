@@ -39,8 +39,6 @@ struct web_request {
 	char id[WEB_FINGERPRINT_MAX + 1 + WEB_MESSAGE_BYTES];
 };
 
-#define WEB_BUCKETS 14
-
 struct web {
 	struct web_settings settings;
 	struct router *router;
@@ -49,9 +47,8 @@ struct web {
 	struct web_request *spare;
 	uint32_t spares;
 	uint64_t requests;
-	uint64_t by_status[WEB_STATUS_MAX + 1];
-	uint64_t by_duration[WEB_BUCKETS + 1]; /* the last: longer */
-	uint64_t duration_us;
+	meter_value *meters; /* the node's */
+	uint8_t meter_of[WEB_STATUS_MAX + 1];
 	uint8_t random[4096];
 	size_t random_left;
 	uint64_t now_us; /* by the monotonic clock, when last looked at; 0 */
@@ -121,5 +118,6 @@ void web_end_stream(struct web_request *request, bool has_failed);
 
 /* web_metrics.c */
 
+void web_metrics_open(struct web *web);
 void web_count(struct web *web, int status, uint64_t took_us);
 void web_metrics_write(struct web *web, struct buffer *to);

@@ -21,13 +21,16 @@ static void on_drain(struct muster_http *http, void *arg)
 }
 
 /* Headers that were put for a reply which is not begun are taken back. */
-static int begun(struct web_request *request, size_t fields, int error)
+static int begun(struct web_request *request, size_t fields, int status,
+		 int error)
 {
-	if (error < 0)
+	if (error < 0) {
 		buffer_truncate(&request->http->fields, fields);
-	else
-		muster_http_on_drain(request->http, on_drain, request);
-	return error;
+		return error;
+	}
+	request->status = status;
+	muster_http_on_drain(request->http, on_drain, request);
+	return 0;
 }
 
 static int begin(struct api_request *api, int status, const char *type,
@@ -37,8 +40,7 @@ static int begin(struct api_request *api, int status, const char *type,
 	size_t fields = buffer_length(&request->http->fields);
 
 	web_put_headers(request);
-	request->status = status;
-	return begun(request, fields,
+	return begun(request, fields, status,
 		     muster_http_begin(request->http, status, type, length));
 }
 
@@ -51,24 +53,32 @@ static int begin_events(struct api_request *api)
 		return -ESHUTDOWN;
 	web_put_headers(request);
 	request->status = 200;
-	int error =
-		begun(request, fields, muster_http_begin_events(request->http));
+	int error = begun(request, fields, 200,
+			  muster_http_begin_events(request->http));
 
 	if (error == 0)
 		list_add_last(&request->web->endless, &request->endless);
 	return error;
 }
 
+/* Who has asked for the head has all that it wants: an action without an end is
+ * not to go on for it. */
 static int write_bytes(struct api_request *api, const void *bytes,
 		       size_t length)
 {
-	return muster_http_write(of(api)->http, bytes, length);
+	struct muster_http *http = of(api)->http;
+
+	return http->is_head && http->is_begun
+		       ? -EPIPE
+		       : muster_http_write(http, bytes, length);
 }
 
 static int send_event(struct api_request *api, const struct muster_event *event)
 {
 	struct muster_http *http = of(api)->http;
 
+	if (http->is_head && http->is_begun)
+		return -EPIPE;
 	if (event == NULL)
 		return muster_http_send_comment(http, NULL);
 	return muster_http_send_event(http, &(struct muster_http_event){

@@ -269,6 +269,8 @@ void bus_dispatch(struct bus *bus, const struct bus_message *message)
 	else
 		count = call_handlers(bus, false, message->type, message);
 	bus->delivered += count;
+	if (bus->meters != NULL)
+		meter_add(bus->meters, METER_MESSAGES_DELIVERED, count);
 	bus->unhandled += count == 0;
 	bus_call_end(bus);
 }

@@ -294,8 +294,8 @@ static int ask_load(struct muster *muster,
 	return error;
 }
 
-int cache_load(struct muster *muster, const char *key, uint64_t slide_ms,
-	       struct muster_cached *cached, struct cache_note *note)
+static int load(struct muster *muster, const char *key, uint64_t slide_ms,
+		struct muster_cached *cached, struct cache_note *note)
 {
 	struct store_answer answer;
 	int error = routine_check(muster);
@@ -317,6 +317,19 @@ int cache_load(struct muster *muster, const char *key, uint64_t slide_ms,
 		return MUSTER_NOT_FOUND;
 	keep(muster, &answer, cached, note);
 	return 0;
+}
+
+int cache_load(struct muster *muster, const char *key, uint64_t slide_ms,
+	       struct muster_cached *cached, struct cache_note *note)
+{
+	int error = load(muster, key, slide_ms, cached, note);
+
+	if (error >= 0)
+		meter_add(muster->meters,
+			  error == 0 && !note->is_none ? METER_CACHE_HITS
+						       : METER_CACHE_MISSES,
+			  1);
+	return error;
 }
 
 int muster_cache_load(struct muster *muster, const char *key,

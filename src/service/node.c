@@ -19,6 +19,7 @@
 #include "service/rpc.h"
 #include "service/stats.h"
 #include "service/tasks.h"
+#include "store/store_url.h"
 
 /* How long fibers that were cancelled have to end, and how often they are told
  * meanwhile. */
@@ -281,6 +282,8 @@ void node_release(struct muster *muster)
 
 static void await_release(struct muster *muster)
 {
+	if (muster->holds > 0 && muster->settings.on_held != NULL)
+		muster->settings.on_held(muster->settings.owner);
 	while (muster->holds > 0 && !muster->is_late) {
 		muster->idle_wait = fiber_wait_begin();
 		DISCARD(routine_park(muster, muster->idle_wait, 0));
@@ -475,6 +478,21 @@ static void copy_texts(struct muster *muster)
 	options->token = muster->token;
 }
 
+int node_check(const struct muster_node_options *options,
+	       struct problem *problem)
+{
+	struct store_url url = { 0 };
+	int error = 0;
+
+	if (options->store != NULL) {
+		error = check_token(options, problem);
+		if (error == 0)
+			error = store_url_read(options->store, &url, problem);
+		store_url_fini(&url);
+	}
+	return error < 0 ? error : tasks_check(options->tasks, problem);
+}
+
 struct muster *node_new(struct loop *loop, const struct log *log,
 			const struct node_settings *settings,
 			struct problem *problem)
@@ -486,6 +504,8 @@ struct muster *node_new(struct loop *loop, const struct log *log,
 	muster->loop = loop;
 	muster->log = *log;
 	muster->settings = *settings;
+	muster->meters = settings->meters != NULL ? settings->meters
+						  : muster->own_meters;
 	muster->close.run = run_close;
 	list_init(&muster->routines);
 	list_init(&muster->flights);

@@ -18,6 +18,7 @@
 #include "base/fiber.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/meters.h"
 #include "base/problem.h"
 #include "loop/loop.h"
 #include "store/store.h"
@@ -76,13 +77,18 @@ struct node_settings {
 	/* Nothing in it is left to a default but hooks, arg and tasks. Texts
 	 * are copied: those of the node are in struct muster. */
 	struct muster_node_options options;
+	meter_value *meters; /* NULL: its own alone */
 	int slot; /* of a worker: it is to be NAME-worker-SLOT; 0: any */
 	/* Told once, from the loop: all is closed, the node may be freed. */
 	void (*on_closed)(void *owner, int exit_code);
+	/* It is to go, and somebody holds it: see node_hold(). From its fiber.
+	 * NULL: they know by themselves. */
+	void (*on_held)(void *owner);
 	void *owner;
 };
 
 struct bus;
+struct document_node;
 struct peers;
 struct pubsub;
 struct rooms;
@@ -104,6 +110,8 @@ struct muster {
 	char *id;                     /* "" until it has a name */
 	char nonce[NODE_NONCE_BYTES]; /* of this life of the node */
 	struct store *store;
+	meter_value *meters; /* the settings', or own_meters */
+	meter_value own_meters[METERS];
 	struct fiber_pool *fibers;
 	struct list routines;
 	struct routine *spare_routines;
@@ -118,6 +126,8 @@ struct muster {
 	bool is_told_to_stop;
 	bool is_late; /* drain_ms have passed */
 	int exit_code;
+	/* The application's settings, which outlast it; NULL: none. */
+	const struct document_node *config;
 
 	/* The cache's, which is no part: it begins and ends with the store. */
 	struct list flights; /* what fibers are computing */
@@ -133,6 +143,11 @@ struct muster {
 	struct stats *stats;
 	struct tasks *tasks;
 };
+
+/* What of that can be told without a loop: store (NULL: embedded), token and
+ * tasks. Fails with *problem filled. */
+__attribute__((warn_unused_result)) int
+node_check(const struct muster_node_options *options, struct problem *problem);
 
 /* Does not wait: the store is asked once the loop runs. NULL with *problem
  * filled where the URL or an option cannot be used. */

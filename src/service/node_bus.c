@@ -54,6 +54,7 @@ static int open_bus(struct muster *muster, struct problem *problem)
 			.id = muster->id[0] != '\0' ? muster->id : guest,
 			.nonce = muster->nonce,
 			.token = muster->token,
+			.meters = muster->meters,
 		},
 		problem);
 	free(guest);

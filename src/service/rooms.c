@@ -558,7 +558,7 @@ static void on_up(void *owner)
 	struct rooms *rooms = owner;
 
 	if (rooms->was_down)
-		rooms_sync(rooms);
+		rooms_sync(rooms, true);
 	rooms->was_down = false;
 }
 
@@ -576,7 +576,7 @@ static void on_gap(void *owner, const struct bus_gap *gap)
 
 	if (rooms->count > 0 && gap->lane.length > 0 &&
 	    gap->lane.data[0] == '/')
-		rooms_sync(rooms);
+		rooms_sync(rooms, false);
 }
 
 static int start(struct muster *muster)
@@ -612,7 +612,7 @@ static int reap(struct muster *muster, const char *id, const char *nonce)
 static void on_rejoin(struct muster *muster)
 {
 	if (muster->rooms != NULL)
-		rooms_sync(muster->rooms);
+		rooms_sync(muster->rooms, true);
 }
 
 /* As if it had died. */
@@ -644,9 +644,15 @@ static void close_rooms(struct muster *muster)
 	rooms->watcher = NULL;
 	timer_close(rooms->timer);
 	rooms->timer = NULL;
-	for (size_t i = 0; i < rooms->bucket_count; i++)
-		while (rooms->buckets[i] != NULL)
-			forget_members(rooms->buckets[i]);
+	for (size_t i = 0; i < rooms->bucket_count; i++) {
+		struct rooms_here *next;
+
+		for (struct rooms_here *here = rooms->buckets[i]; here != NULL;
+		     here = next) {
+			next = here->next;
+			forget_members(here);
+		}
+	}
 }
 
 static void free_rooms(struct muster *muster)

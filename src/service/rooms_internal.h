@@ -23,7 +23,8 @@ struct rooms {
 	struct list owed; /* rows that the store is to remove */
 	struct timer *timer;
 	struct bus_watcher *watcher;
-	bool is_stale; /* the store may have lost rows */
+	bool is_stale;    /* the store may have lost rows */
+	bool is_doubtful; /* or rooms may have been destroyed unheard */
 	bool is_syncing;
 	bool was_down;
 };
@@ -117,8 +118,9 @@ void rooms_forget_heard(struct rooms_here *here);
 
 /* ---- rooms_sync.c: after the store was away ---- */
 
-/* The rows of all members are to be written again. */
-void rooms_sync(struct rooms *rooms);
+/* The rows of all members are to be written again; or where not all are, those
+ * of rooms that the store does not have. */
+void rooms_sync(struct rooms *rooms, bool is_all);
 
 /* ---- rooms_members.c ---- */
 

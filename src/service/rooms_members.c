@@ -125,7 +125,7 @@ int muster_room_exists(struct muster *muster, const char *room)
 
 	if (error == 0)
 		error = ask_list(muster, room, &ask);
-	if (error < 0)
+	if (error != 0)
 		return error;
 	return ask.answer->rooms.count == 0 ? MUSTER_NOT_FOUND : 0;
 }
@@ -333,9 +333,15 @@ static int join(struct muster *muster, struct rooms_client *client,
 				 .owner = muster->nonce,
 				 .record = record };
 	int answer = await_ready(here);
+	char nonce[NODE_NONCE_BYTES];
 
+	memcpy(nonce, muster->nonce, sizeof(nonce));
 	if (answer == 0)
 		answer = rooms_put_row(muster, &row);
+	/* This node was taken for dead meanwhile: the row goes with that life.
+	 */
+	if (strcmp(nonce, muster->nonce) != 0)
+		rooms_sync(muster->rooms, true);
 	member->number = row.number;
 	return settle(member, answer, id);
 }
@@ -509,6 +515,9 @@ static int check_call(struct muster *muster, const char *room)
 	if (error == 0 && muster->rooms == NULL)
 		error = problem_set(routine_problem(muster), -ENOTCONN,
 				    "NODE_CLOSED", "this node has ended");
+	/* A guest's opens here, which may wait: not where pointers are held. */
+	if (error == 0 && node_bus(muster) == NULL)
+		error = routine_problem(muster)->code;
 	return error;
 }
 

@@ -63,20 +63,6 @@ static int publish(struct muster *muster, const char *room,
 	return error;
 }
 
-/* Members that are left of a room that was destroyed unheard learn it now. */
-static void let_go(struct muster *muster, const char *room)
-{
-	struct rooms_here *here = rooms_find(muster->rooms, room);
-	struct buffer text = { 0 };
-
-	if (here == NULL)
-		return;
-	rooms_write(muster, &text, ROOMS_DELETED, room, ROOMS_NOBODY);
-	rooms_vanish(here, (const char *)buffer_bytes(&text),
-		     buffer_length(&text), UINT64_MAX);
-	buffer_fini(&text);
-}
-
 int rooms_say(struct muster *muster, const struct rooms_saying *saying)
 {
 	const struct muster_room *given =
@@ -89,6 +75,9 @@ int rooms_say(struct muster *muster, const struct rooms_saying *saying)
 	struct buffer text = { 0 };
 	int answer = 0;
 
+	/* What cannot go to the members is not left for web clients either. */
+	if (node_bus(muster) == NULL)
+		return routine_problem(muster)->code;
 	if (given != NULL && given->on_say != NULL)
 		answer = rooms_ask(muster, given->on_say, given, &event);
 	if (answer != 0)
@@ -99,8 +88,10 @@ int rooms_say(struct muster *muster, const struct rooms_saying *saying)
 	if (answer == 0)
 		answer = publish(muster, saying->room, &text);
 	buffer_fini(&text);
-	if (answer == MUSTER_NOT_FOUND)
-		let_go(muster, saying->room);
+	/* It was destroyed unheard, or the store has lost it. */
+	if (answer == MUSTER_NOT_FOUND &&
+	    rooms_find(muster->rooms, saying->room) != NULL)
+		rooms_sync(muster->rooms, false);
 	return answer;
 }
 

@@ -86,7 +86,7 @@ static int put_members(struct rooms_here *here)
 }
 
 /* Rooms come and go meanwhile: by their names. */
-static int put_all(struct rooms *rooms)
+static int put_all(struct rooms *rooms, bool is_all)
 {
 	char **names = mem_zalloc((rooms->count + 1) * sizeof(*names));
 	size_t count = 0;
@@ -97,9 +97,14 @@ static int put_all(struct rooms *rooms)
 		     here != NULL; here = here->next)
 			names[count++] = mem_text(here->name);
 	for (size_t i = 0; i < count; i++) {
+		int found = MUSTER_NOT_FOUND;
+
+		if (!is_all && error >= 0)
+			error = found =
+				muster_room_exists(rooms->muster, names[i]);
 		struct rooms_here *here = rooms_find(rooms, names[i]);
 
-		if (here != NULL && error >= 0)
+		if (here != NULL && error >= 0 && found == MUSTER_NOT_FOUND)
 			error = put_members(here);
 		free(names[i]);
 	}
@@ -112,13 +117,18 @@ static void run_sync(struct muster *muster, void *arg)
 	struct rooms *rooms = arg;
 	int error = 0;
 
-	while (rooms->is_stale && muster->state < NODE_STOPPING) {
-		rooms->is_stale = false;
-		error = make_given(muster);
+	while ((rooms->is_stale || rooms->is_doubtful) &&
+	       muster->state < NODE_STOPPING) {
+		bool is_all = rooms->is_stale;
+
+		rooms->is_stale = rooms->is_doubtful = false;
+		error = is_all ? make_given(muster) : 0;
 		if (error == 0)
-			error = put_all(rooms);
-		if (error < 0)
-			rooms->is_stale = true;
+			error = put_all(rooms, is_all);
+		if (error < 0) {
+			rooms->is_stale = rooms->is_stale || is_all;
+			rooms->is_doubtful = true;
+		}
 		if (error == -ECANCELED)
 			break;
 		if (error < 0)
@@ -132,11 +142,12 @@ static void run_sync(struct muster *muster, void *arg)
 	rooms->is_syncing = false;
 }
 
-void rooms_sync(struct rooms *rooms)
+void rooms_sync(struct rooms *rooms, bool is_all)
 {
 	struct muster *muster = rooms->muster;
 
-	rooms->is_stale = true;
+	rooms->is_stale = rooms->is_stale || is_all;
+	rooms->is_doubtful = true;
 	if (rooms->is_syncing || muster->state >= NODE_STOPPING ||
 	    muster->settings.options.is_guest)
 		return;

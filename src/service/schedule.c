@@ -222,6 +222,16 @@ static int read_times(struct recurring *recurring, struct problem *problem)
 		       : cron_read(task->cron, &recurring->cron, problem);
 }
 
+int schedule_check(const struct muster_task *task, struct problem *problem)
+{
+	struct recurring recurring = { .task = task };
+	int error = recurs(task) ? read_times(&recurring, problem) : 0;
+
+	zone_free(recurring.zone);
+	free(recurring.spec);
+	return error;
+}
+
 int schedule_new(struct muster *muster, struct schedule **schedule_out,
 		 struct problem *problem)
 {

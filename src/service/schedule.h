@@ -14,6 +14,10 @@
 
 struct schedule;
 
+/* Can this task recur as it says, if it does? Fails with *problem filled. */
+__attribute__((warn_unused_result)) int
+schedule_check(const struct muster_task *task, struct problem *problem);
+
 /* NULL where nothing recurs, with 0; else fails with *problem filled where a
  * task's times or zone cannot be read. */
 __attribute__((warn_unused_result)) int schedule_new(struct muster *muster,

@@ -32,10 +32,10 @@ struct known_task *tasks_find(const struct tasks *tasks, const char *name,
 	return NULL;
 }
 
-static int refuse(struct muster *muster, const struct muster_task *task,
+static int refuse(struct problem *problem, const struct muster_task *task,
 		  const char *why)
 {
-	return problem_set(routine_problem(muster), -EINVAL, "TASK_INVALID",
+	return problem_set(problem, -EINVAL, "TASK_INVALID",
 			   "the task '%.100s' %s", task->name, why);
 }
 
@@ -50,41 +50,55 @@ static bool is_name(const char *name)
 	return length > 0 && length <= TASK_NAME_MAX;
 }
 
-static int check_task(struct muster *muster, const struct muster_task *task)
+static int check_task(const struct muster_task *task, struct problem *problem)
 {
 	if (!is_name(task->name))
-		return refuse(muster, task,
+		return refuse(problem, task,
 			      "cannot be called that: 1 to 100 bytes of ASCII "
 			      "without spaces, quotes, \\ and |");
 	if (task->priority >= STORE_PRIORITIES)
-		return refuse(muster, task,
+		return refuse(problem, task,
 			      "has a priority that is not 0 to 3");
 	if (task->attempts > STORE_ATTEMPTS_MAX)
-		return refuse(muster, task, "has more than 60000 attempts");
+		return refuse(problem, task, "has more than 60000 attempts");
 	if (task->params != NULL &&
 	    !task_envelope_is_object(task->params, strlen(task->params)))
-		return refuse(muster, task,
+		return refuse(problem, task,
 			      "has params that are no JSON object");
+	return 0;
+}
+
+int tasks_check(const struct muster_task *list, struct problem *problem)
+{
+	const struct muster_task *task = list;
+
+	for (; task != NULL && task->name != NULL; task++) {
+		int error = check_task(task, problem);
+
+		if (error == 0)
+			error = schedule_check(task, problem);
+		if (error < 0)
+			return error;
+		for (const struct muster_task *other = list; other != task;
+		     other++)
+			if (strcmp(other->name, task->name) == 0)
+				return refuse(problem, task, "is there twice");
+	}
 	return 0;
 }
 
 static int learn(struct tasks *tasks)
 {
 	const struct muster_task *list = tasks->muster->settings.options.tasks;
+	int error = tasks_check(list, routine_problem(tasks->muster));
 
-	for (; list != NULL && list->name != NULL; list++) {
-		int error = check_task(tasks->muster, list);
-
-		if (error < 0)
-			return error;
-		if (tasks_find(tasks, list->name, strlen(list->name)) != NULL)
-			return refuse(tasks->muster, list, "is there twice");
+	for (; error == 0 && list != NULL && list->name != NULL; list++) {
 		tasks->known = mem_resize(tasks->known, tasks->known_count + 1,
 					  sizeof(*tasks->known));
 		tasks->known[tasks->known_count++] =
 			(struct known_task){ .task = list };
 	}
-	return 0;
+	return error;
 }
 
 /* ---- where from, and as whom ---- */

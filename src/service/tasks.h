@@ -17,3 +17,8 @@
 #include "service/node.h"
 
 extern const struct node_part tasks_part;
+
+/* Can a node have these? `list` ends with one that has no name, or is NULL.
+ * Fails with *problem filled. */
+__attribute__((warn_unused_result)) int
+tasks_check(const struct muster_task *list, struct problem *problem);

@@ -51,6 +51,10 @@ void tasks_run_end(struct muster_job *job)
 	job->timeout = NULL;
 	MUST(tasks->held > 0);
 	tasks->held--;
+	if (job->outcome == JOB_DONE)
+		meter_add(tasks->muster->meters, METER_TASKS_DONE, 1);
+	else if (job->outcome == JOB_FAILED || job->outcome == JOB_DEAD)
+		meter_add(tasks->muster->meters, METER_TASKS_FAILED, 1);
 	list_add_last(&tasks->ended, &job->stage);
 	tasks_turn(tasks);
 	tasks_look(tasks);
@@ -162,6 +166,7 @@ static void run(struct muster *muster, void *arg)
 	job->routine = NULL;
 	MUST(job->known->running > 0);
 	job->known->running--;
+	meter_add(job->tasks->muster->meters, METER_TASKS, UINT64_MAX);
 	if (!job->has_ended)
 		tasks_run_end(job);
 	else if (job->is_told)
@@ -198,10 +203,12 @@ static void start(struct muster_job *job)
 
 	set_timeout(job);
 	job->known->running++;
+	meter_add(tasks->muster->meters, METER_TASKS, 1);
 	if (routine_start(tasks->muster, job->known->task->name, run, job,
 			  job) == 0)
 		return;
 	job->known->running--;
+	meter_add(job->tasks->muster->meters, METER_TASKS, UINT64_MAX);
 	end_as(job, JOB_RELEASED, "", 0);
 }
 

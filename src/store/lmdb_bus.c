@@ -161,17 +161,24 @@ static void flush_later(struct receiver *receiver)
 	loop_defer(loop_of(receiver->mesh), &receiver->mesh->flush);
 }
 
+/* All that waited for it has gone, so there is room to say what did not. */
+static void on_caught_up(struct receiver *receiver)
+{
+	if (!receiver->is_behind)
+		return;
+	receiver->is_behind = false;
+	receiver->mesh->owes_mark = true;
+	tell_later(receiver->mesh);
+}
+
 static void on_receiver_written(void *owner)
 {
 	struct receiver *receiver = owner;
 
-	if (buffer_length(&receiver->queue) > 0) {
+	if (buffer_length(&receiver->queue) > 0)
 		flush_later(receiver);
-	} else if (receiver->is_behind) {
-		receiver->is_behind = false;
-		receiver->mesh->owes_mark = true;
-		tell_later(receiver->mesh);
-	}
+	else
+		on_caught_up(receiver);
 }
 
 static const struct stream_events receiver_events = {
@@ -224,9 +231,12 @@ static void flush(struct receiver *receiver)
 		return; /* on_written goes on */
 	part = (struct iovec){ buffer_bytes(&receiver->queue),
 			       buffer_length(&receiver->queue) };
-	DISCARD(stream_write(receiver->stream, &part, 1)); /* it has a copy */
+	bool has_gone = stream_write(receiver->stream, &part, 1);
+
 	buffer_consume(&receiver->queue, buffer_length(&receiver->queue));
 	buffer_trim(&receiver->queue, KEPT);
+	if (has_gone)
+		on_caught_up(receiver);
 }
 
 static void run_flush(struct loop_task *task)
@@ -310,7 +320,7 @@ static void give(struct receiver *receiver, struct store_bytes channel,
 }
 
 static int publish(struct store_bus *bus, struct store_bytes channel,
-		   struct store_bytes bytes,
+		   struct store_bytes bytes, const struct store_bus_log *log,
 		   store_bus_published_fn on_published, void *owner)
 {
 	struct mesh *mesh = bus->back_end;
@@ -319,6 +329,8 @@ static int publish(struct store_bus *bus, struct store_bytes channel,
 
 	if (mesh->changes != bus_board_changes(mesh->board))
 		look_around(mesh);
+	if (log != NULL)
+		lmdb_log_append(bus->store, log, bytes);
 	for (size_t i = 0; i < mesh->present_count; i++) {
 		struct receiver *receiver = mesh->receivers[mesh->present[i]];
 

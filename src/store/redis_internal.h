@@ -63,7 +63,9 @@
 	SCRIPT(cache_export)                                                   \
 	SCRIPT(cache_import)                                                   \
 	SCRIPT(cache_lock)                                                     \
-	SCRIPT(cache_unlock)
+	SCRIPT(cache_unlock)                                                   \
+	SCRIPT(bus_publish)                                                    \
+	SCRIPT(bus_log)
 
 enum redis_script {
 #define REDIS_SCRIPT_NUMBER(name) SCRIPT_##name,
@@ -401,6 +403,10 @@ bool redis_cluster_next(const struct redis *redis, int *node);
 void redis_keys(struct redis *redis, struct store_call *call);
 void redis_size(struct redis *redis, struct store_call *call);
 void redis_clear(struct redis *redis, struct store_call *call);
+
+/* ---- redis_log.c ---- */
+
+void redis_log_read(struct redis *redis, struct store_call *call);
 
 /* ---- redis_export.c ---- */
 

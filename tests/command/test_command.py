@@ -39,7 +39,7 @@ def complains(arguments, code, *parts):
 def test_help_names_every_command():
     code, printed, _ = muster("help")
     equal(code, 0)
-    for command in ("start-cluster", "cache", "peers", "stats", "tasks", "completion", "help", "version"):
+    for command in ("new", "start-cluster", "actions", "cache", "peers", "rooms", "stats", "tasks", "completion", "help", "version"):
         assert f"\n  {command} " in printed, printed
         code, own, _ = muster("help", command)
         assert code == 0 and own.startswith(f"usage: muster {command}"), own
@@ -70,6 +70,11 @@ def test_wrong_usage_is_exit_code_2_and_one_line():
     complains(["start-cluster", "a", "--env", "=x"], 2, "KEY=VALUE")
     complains(["start-cluster", "a", "--uid", "no such"], 2, "--uid")
     complains(["start-cluster", "a", "--log", "loud"], 2, "debug", "'loud'")
+    complains(["new"], 2, "new needs a DIR")
+    complains(["new", "a", "b"], 2, "'b' is one folder too many")
+    complains(["actions"], 2, "actions needs a PROGRAM")
+    complains(["actions", "a", "b"], 2, "'b' is one program too many")
+    complains(["actions", "a", "-t", "soon"], 2, "--timeout", "'soon'")
     complains(["cache"], 2, "needs a verb", "muster cache get KEY")
     complains(["cache", "gte", "a"], 2, "'gte'", "did you mean 'get'?")
     complains(["cache", "get"], 2, "cache get needs KEY")
@@ -92,6 +97,32 @@ def test_a_program_that_cannot_be_started_is_exit_code_1():
     complains(["start-cluster", "./no-such"], 1, "No such file")
     with tempfile.NamedTemporaryFile() as file:
         complains(["start-cluster", file.name], 1, "not an executable")
+
+
+def test_actions_of_a_program():
+    code, printed, complaint = muster("actions", API)
+    equal((code, complaint), (0, ""))
+    title, *rows = printed.splitlines()
+    equal(title.split(), ["NAME", "VERSION", "OVER", "INPUTS", "DESCRIPTION"])
+    row = next(row for row in rows if row.startswith("enqueueTask "))
+    assert " 1 " in row and " web websocket tcp " in row, row
+    assert " name [params] [delay] [queue] " in row, row
+    assert row.endswith(" hands work to whichever server is free"), row
+    code, printed, complaint = muster("actions", "--json", API)
+    equal((code, complaint, printed.count("\n")), (0, "", 1))
+    told = {action["name"]: action for action in json.loads(printed)}
+    equal(len(told), len(rows))
+    equal(told["enqueueTask"]["inputs"]["name"]["required"], True)
+
+
+def test_actions_of_what_is_no_server():
+    complains(["actions", "no-such"], 1, "'no-such'", "PATH")
+    complains(["actions", "false"], 1, "'false' does not tell", "it has failed")
+    complains(["actions", "true"], 1, "'true' does not tell", "something else")
+    complains(["actions", "sh", "--", "-c", "echo {}"], 1, "something else")
+    complains(["actions", "sh", "--", "-c", "echo no >&2; echo it is so >&2; exit 1"], 1, ": it is so\n")
+    complains(["actions", "sh", "-t", "1s", "--", "-c", "exec sleep 1000"], 1, "on and on")
+    complains(["actions", API, "--", "--workers", "x"], 1, "--workers wants a number")
 
 
 def test_output_that_does_not_arrive_is_exit_code_1():

@@ -85,6 +85,8 @@ static void pieces(struct muster_call *call)
 	int error = muster_call_begin(call, (int)(status % 1000),
 				      muster_param_text(call, "text"), 250000);
 
+	if (muster_param_is_given(call, "boolean"))
+		DISCARD(muster_call_begin(call, 9999, "a", 0));
 	for (int i = 0; error == 0 && i < 4; i++)
 		error = muster_call_write(call, piece, sizeof(piece));
 	if (muster_param_bool(call, "boolean"))
@@ -180,6 +182,7 @@ static void open_all(void)
 	muster.log = log;
 	muster.state = NODE_UP;
 	muster.id = (char *)(uintptr_t) "fuzz-worker-1";
+	muster.meters = muster.own_meters;
 	muster.fibers = fiber_pool_new(NULL);
 	list_init(&muster.routines);
 	api = api_new(&muster, &(struct api_settings){ .actions = actions },

@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "base/quantity.h"
 #include "cli/arguments.h"
 
 enum {
@@ -122,11 +123,11 @@ static void a_time_has_a_unit_or_is_milliseconds(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
-		assert_true(arguments_read_time_ms(times[i].text, &time_ms));
+		assert_true(quantity_read_time_ms(times[i].text, &time_ms));
 		assert_int_equal(time_ms, times[i].time_ms);
 	}
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
-		assert_false(arguments_read_time_ms(others[i], &time_ms));
+		assert_false(quantity_read_time_ms(others[i], &time_ms));
 }
 
 static void a_number_has_bounds_and_nothing_behind_it(void **state)

@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "cli/nearest.h"
+#include "base/nearest.h"
 
 static const char *best_of(const char *word, const char *const *candidates)
 {

@@ -187,6 +187,13 @@ static void overflow(struct muster_call *call)
 	muster_set_int(call, "depth", sink(call, 0));
 }
 
+/* What is no status of a failure is 500. */
+static void broken(struct muster_call *call)
+{
+	muster_fail(call, 200, "it is broken");
+	muster_fail(call, 400, "the first one counts");
+}
+
 static void forbid(struct muster_call *call)
 {
 	muster_fail(call, 403, "not you");
@@ -267,6 +274,7 @@ static const struct muster_action actions[] = {
 	{ .name = "nap", .inputs = { &ms }, .run = nap },
 	{ .name = "shortNap", .inputs = { &ms }, .timeout_ms = 20, .run = nap },
 	{ .name = "big", .run = big },
+	{ .name = "broken", .run = broken },
 	{ .name = "logIn",
 	  .inputs = { &user, &password, &person },
 	  .run = made },

@@ -14,11 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 
 APP, EXAMPLE = sys.argv[1:3]
 del sys.argv[2:3]
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+import http2
 from program import DEADLINE_S, WRAPPER, Program, Skipped, equal, main, own_address
 
 HEX40 = "[0-9a-f]{40}"
@@ -479,7 +481,7 @@ def test_bodies_an_action_takes():
                 other.send(head + more + b"\r\n")
                 complains(other.answer(), 413, "the body is too large")
         with Client(client.address) as other:
-            other.send(head.replace(b"application/json", b"text/plain") + b"Content-Length: 9\r\n\r\n")
+            other.send(head.replace(b"application/json", FORM.encode()) + b"Content-Length: 9\r\n\r\n")
             complains(other.answer(), 415, text)
         with Client(client.address) as other:
             other.send(head + b"Transfer-Encoding: chunked\r\n\r\n")
@@ -519,7 +521,8 @@ def test_events():
         # The connection goes on, and a client that comes back says where it was.
         answer = client.get("/api/ticks?count=2&ms=1", Last_Event_ID="1")
         equal(chunks(client).decode(), ": \n\n" + TICK.format(2))
-        equal(client.ask("HEAD", "/api/ticks?count=1&ms=1").status, 200)
+        # Who wants the head alone is not kept, nor is the action.
+        equal(client.ask("HEAD", "/api/ticks?count=1000000&ms=1").status, 200)
         equal(client.get("/api/made").status, 201)
         metrics = client.get("/metrics").body.decode()
         assert re.search(r'requests_total\{.*status="200"\} 3\n', metrics), metrics
@@ -538,7 +541,7 @@ def test_events_as_they_are_sent():
         # It was killed.
         process.expect("ticks ended cancelled")
         metrics = client.get("/metrics").body.decode()
-        assert re.search(r"muster_actions_running\{.*\} 0\n", metrics), metrics
+        assert re.search(r"muster_actions_running 0\n", metrics), metrics
 
 
 def test_events_end_when_the_server_goes():
@@ -586,6 +589,51 @@ def all_of(client):
         while True:
             client.more()
     return client.rest
+
+
+def test_the_same_over_http2():
+    if shutil.which("curl") is None or "HTTP2" not in subprocess.run(
+        ["curl", "--version"], capture_output=True, text=True, check=True
+    ).stdout:
+        raise Skipped("there is no curl with HTTP/2")
+    with uploading() as (process, client, folder):
+
+        def ask(target, *more, code=0):
+            command = ["curl", "-sS", "--http2-prior-knowledge", "-w", "\n%{http_code}"]
+            got = subprocess.run(
+                [*command, *more, f"http://{client.address}{target}"],
+                capture_output=True,
+                timeout=DEADLINE_S,
+                check=False,
+            )
+            equal(got.returncode, code)
+            body, _, status = got.stdout.rpartition(b"\n")
+            return body, int(status)
+
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(b"begin" + b"x" * 200000)
+            file.flush()
+            body, status = ask("/api/upload", "-F", "title=t", "-F", f"picture=@{file.name};type=a/b")
+            equal((status, json.loads(body)["size"], json.loads(body)["type"]), (200, 200005, "a/b"))
+            body, status = ask("/api/uploadSmall", "-F", f"picture=@{file.name}")
+            equal((status, json.loads(body)["error"]), (413, "the body is too large"))
+        equal(is_left(process.pid, folder), False)
+        body, status = ask("/api/jsonOnly", "-d", "a=b")
+        equal((status, json.loads(body)["error"]), (415, "the action takes no such body"))
+        body, status = ask("/api/ticks?count=2&ms=1")
+        equal((status, body.decode()), (200, ": \n\n" + TICK.format(1) + TICK.format(2)))
+        equal(ask("/api/pieces?count=40"), (b"p" * 40 * 65536, 200))
+        # 92: a stream was reset, and 18: a file is not complete.
+        try:
+            ask("/api/pieces?count=2&fails=1", code=92)
+        except AssertionError:
+            ask("/api/pieces?count=2&fails=1", code=18)
+        url = f"http://{client.address}/api/ticks?count=1000000&ms=20"
+        with Program("curl", "-sN", "--http2-prior-knowledge", url) as curl:
+            curl.expect("^id: 2$")
+        process.expect("ticks ended cancelled")
+        equal(running(client), 0)
+        until(lambda: value_of(client, "muster_http_connections") == 1)
 
 
 def test_a_slow_reader_holds_up_its_own_answer_only():
@@ -686,7 +734,7 @@ def test_slow_clients_harm_nobody():
 
 def running(client):
     metrics = client.get("/metrics").body.decode()
-    return int(re.search(r"^muster_actions_running\{.*\} (\d+)$", metrics, re.M)[1])
+    return int(re.search(r"^muster_actions_running (\d+)$", metrics, re.M)[1])
 
 
 def test_ten_thousand_actions_wait_at_once():
@@ -919,6 +967,7 @@ def test_statuses():
     with serving() as (_, client):
         complains(client.get("/api/teapot"), 418, 'I am "a teapot"')
         complains(client.get("/api/guarded"), 403, "not you")
+        complains(client.get("/api/broken"), 500, "it is broken")
         nothing = client.get("/api/nothing")
         equal((nothing.status, nothing.body), (204, b""))
         assert "content-length" not in nothing.headers
@@ -988,6 +1037,75 @@ def test_what_http_refuses_is_answered_in_kind():
         assert 'status="431"} 1\n' in metrics, metrics
 
 
+def test_actions_over_http2():
+    with serving() as (process, client), http2.connect(client.address, DEADLINE_S) as other:
+        # Answers do not wait for one another.
+        other.ask(1, "GET", "/api/nap")
+        process.expect("nap begun")
+        other.ask(3, "GET", "/api/echo?text=a%20b")
+        status, body = other.reply(3)
+        equal((status, json.loads(body)["text"]), (200, "a b"))
+        other.send(http2.frame(http2.RST_STREAM, 0, 1, b"\0\0\0\x08"))
+        process.expect("nap ended cancelled")
+        asks = [
+            ("POST", "/api/echo", b'{"text":"c"}', 200),
+            ("GET", "/api/made", None, 201),
+            ("GET", "/api/teapot", None, 418),
+            ("GET", "/api/nope", None, 404),
+            ("POST", "/api/echo", b"{", 400),
+            ("POST", "/api/echo", b" " * 65537, 413),
+        ]
+        identity = None
+        for stream, (method, target, content, wanted) in enumerate(asks):
+            stream = 5 + 2 * stream
+            fields = [("content-type", "application/json")] if content else []
+            if identity:
+                fields.append(("cookie", f"sessionID={identity}"))
+            end = 0 if content else http2.END_STREAM
+            head = http2.request(method, target, *fields)
+            other.send(http2.frame(http2.HEADERS, http2.END_HEADERS | end, stream, head))
+            for at in range(0, len(content or b""), 16384):
+                some = content[at : at + 16384]
+                end = http2.END_STREAM if at + len(some) == len(content) else 0
+                other.send(http2.frame(http2.DATA, end, stream, some))
+            status, body = other.reply(stream)
+            equal((target, status), (target, wanted))
+            who = json.loads(body)["requesterInformation"]
+            equal(who["remoteIP"], "127.0.0.1")
+            identity = identity or who["fingerprint"]
+            if status < 400:
+                equal(who["fingerprint"], identity)
+        other.ask(31, "GET", "/api/ticks?count=2&ms=1")
+        equal(other.reply(31), (200, (": \n\n" + TICK.format(1) + TICK.format(2)).encode()))
+        process.expect("ticks ended well")
+        metrics = client.get("/metrics").body.decode()
+        assert 'status="418"} 1\n' in metrics, metrics
+        assert 'status="413"} 1\n' in metrics, metrics
+        assert re.search(r"^muster_actions_running 0$", metrics, re.M), metrics
+
+
+def test_the_example_over_http2():
+    if shutil.which("curl") is None:
+        raise Skipped("there is no curl")
+    with serving(EXAMPLE) as (_, client):
+        url = f"http://{client.address}/openapi.json"
+        old, new = (
+            subprocess.run(
+                ["curl", "-sS", "--compressed", version, url],
+                capture_output=True,
+                timeout=DEADLINE_S,
+                check=True,
+            ).stdout
+            for version in ("--http1.1", "--http2-prior-knowledge")
+        )
+        equal(new, old)
+        equal(json.loads(new)["openapi"], "3.1.0")
+        with http2.connect(client.address, DEADLINE_S) as other:
+            other.ask(1, "GET", "/api/randomNumber")
+            status, body = other.reply(1)
+            equal((status, "randomNumber" in json.loads(body)), (200, True))
+
+
 def test_pages_for_machines():
     with serving() as (_, client):
         equal(client.get("/healthz").body, b"ok\n")
@@ -997,16 +1115,105 @@ def test_pages_for_machines():
         client.get("/api/teapot")
         metrics = client.get("/metrics")
         equal(metrics.headers["content-type"], "text/plain; version=0.0.4")
-        for line in metrics.body.decode().splitlines():
-            assert re.fullmatch(
-                r"# (HELP|TYPE) \S+ .+|[a-z_]+\{[a-z]+=\"[^\"]*\"(,[a-z]+=\"[^\"]*\")*\} [\d.]+",
-                line,
-            ), line
-        text = metrics.body.decode()
-        assert 'muster_http_requests_total{node="webtest-worker-1",status="418"} 1\n' in text
-        counts = [int(n) for n in re.findall(r"_bucket\{.*\} (\d+)", text)]
-        equal(counts, sorted(counts))
-        equal(counts[-1], int(re.search(r"_count\{.*\} (\d+)", text)[1]))
+        samples = exposed(metrics.body.decode())
+        equal(samples["muster_http_requests_total"]['{status="418"}'], 1)
+        equal(samples["muster_fibers"].keys(), {'{node="webtest-worker-1"}'})
+
+
+NAME = "[a-zA-Z_:][a-zA-Z0-9_:]*"
+LABELS = r'\{[a-zA-Z_]\w*="(?:[^"\\\n]|\\["\\n])*"(?:,[a-zA-Z_]\w*="(?:[^"\\\n]|\\["\\n])*")*\}'
+
+
+def exposed(text):
+    """{name: {labels: value}} of what Prometheus would take: text format 0.0.4."""
+    types, helps, samples, name_at = {}, set(), {}, None
+    assert text.endswith("\n"), text[-100:]
+    for line in text.splitlines():
+        head = re.fullmatch(rf"# (HELP|TYPE) ({NAME}) (.+)", line)
+        if head:
+            kind, name, value = head.groups()
+            assert name not in (helps if kind == "HELP" else types), line
+            if kind == "HELP":
+                helps.add(name)
+            else:
+                assert value in ("counter", "gauge", "histogram"), line
+                types[name] = value
+            name_at = name
+            continue
+        match = re.fullmatch(rf"({NAME})({LABELS})? (\d+(?:\.\d+)?)", line)
+        assert match, line
+        name, labels, value = match[1], match[2] or "", float(match[3])
+        # All of one name are together, behind its head.
+        base = re.sub("_(bucket|sum|count)$", "", name) if types.get(name_at) == "histogram" else name
+        equal(base, name_at)
+        assert labels not in samples.setdefault(name, {}), line
+        samples[name][labels] = value
+        assert (types[base] == "counter") == name.endswith("_total"), line
+    equal(helps, set(types))
+    for name in (name for name, kind in types.items() if kind == "histogram"):
+        counts = list(samples[name + "_bucket"].items())
+        equal([count for _, count in counts], sorted(count for _, count in counts))
+        equal(counts[-1], ('{le="+Inf"}', samples[name + "_count"][""]))
+        bounds = [float(re.search('le="(.*?)"', labels)[1]) for labels, _ in counts]
+        equal(bounds, sorted(bounds))
+        assert name + "_sum" in samples
+    return samples
+
+
+def value_of(client, name, labels=""):
+    return exposed(client.get("/metrics").body.decode()).get(name, {}).get(labels, 0)
+
+
+def test_one_scrape_tells_of_all_workers():
+    with serving(WORKERS="3") as (process, client):
+        others = []
+        try:
+            # Three of each worker's, not all of which listen yet.
+            seen = {f"webtest-worker-{i}": 0 for i in (1, 2, 3)}
+
+            def is_complete():
+                other = Client(client.address)
+                others.append(other)
+                text = other.get("/metrics").body.decode()
+                name = re.search('muster_fibers{node="(.*?)"}', text)[1]
+                seen[name] += 1
+                if seen[name] > 3:
+                    others.pop().socket.close()
+                return len(others) == 9
+
+            until(is_complete)
+            for other in others:
+                equal(other.get("/api/teapot").status, 418)
+            asked = len(others)
+            until(lambda: value_of(client, "muster_http_connections") == asked + 1)
+            for other in others:
+                equal(value_of(other, "muster_http_requests_total", '{status="418"}'), asked)
+            equal(value_of(client, "muster_actions_running"), 0)
+            others[0].send(b"GET /api/longNap HTTP/1.1\r\nHost: x\r\n\r\n")
+            until(lambda: value_of(client, "muster_actions_running") == 1)
+            # One who dies, and one who takes its place, change no counter.
+            for pid in children(process.pid):
+                os.kill(int(pid), signal.SIGKILL)
+        finally:
+            for other in others:
+                other.socket.close()
+        until(lambda: status_of(client.address, "/api/teapot") == 418)
+        with Client(client.address) as other:
+            assert value_of(other, "muster_http_requests_total", '{status="418"}') > asked
+            until(lambda: value_of(other, "muster_actions_running") == 0)
+            until(lambda: value_of(other, "muster_http_connections") == 1)
+
+
+def test_services_are_measured():
+    with serving(EXAMPLE) as (process, client):
+        equal(client.get("/api/cacheTest?key=kkk&value=vvv").status, 200)
+        equal(value_of(client, "muster_cache_hits_total"), 1)
+        client.post("/api/enqueueTask", '{"name":"sayHello","params":{}}')
+        process.expect("hello, world")
+        until(lambda: value_of(client, "muster_tasks_completed_total") == 1)
+        equal(value_of(client, "muster_tasks_running"), 0)
+        client.post("/api/enqueueTask", '{"name":"fail"}')
+        until(lambda: value_of(client, "muster_tasks_failed_total") >= 1)
 
 
 def test_openapi():
@@ -1048,7 +1255,7 @@ def test_a_client_that_leaves_cancels_its_action():
         process.expect("nap ended cancelled")
         equal(client.get("/api/made").status, 201)
         metrics = client.get("/metrics").body.decode()
-        assert re.search(r"muster_actions_running\{.*\} 0\n", metrics), metrics
+        assert re.search(r"muster_actions_running 0\n", metrics), metrics
 
 
 def test_what_is_under_way_is_finished():
@@ -1101,6 +1308,21 @@ def frame_of(client):
     return first, content
 
 
+def test_a_port_for_lines_that_is_taken_ends_it():
+    tcp = own_address().replace(":8080", ":5000")
+    host, port = tcp.split(":")
+    with socket.socket() as holder, tempfile.TemporaryDirectory() as home:
+        holder.bind((host, int(port)))
+        holder.listen()
+        settings = {"MUSTER_HOME": home, "WORKERS": "2", "TCP_PORT": tcp}
+        with Program(EXAMPLE, "--listen", own_address(), **settings) as process:
+            process.expect("cannot listen on .*in use")
+            told = time.monotonic()
+            process.end(1)
+            # HTTP does not hold it: that would be until the drain's deadline.
+            assert time.monotonic() - told < 20, "it took its time"
+
+
 def test_clients_that_stay_are_told_to_go():
     for told in signal.SIGHUP, signal.SIGTERM:
         tcp = own_address().replace(":8080", ":5000")
@@ -1124,6 +1346,19 @@ def test_clients_that_stay_are_told_to_go():
             equal(lines.take()["sleepDuration"], 300)
             equal(lines.take(), {"status": "Bye!", "context": "api"})
             equal(lines.file.read(), b"")
+
+
+def test_what_does_not_end_is_ended():
+    """At the end of the time that a worker has to finish."""
+    with serving(MUSTER_DRAIN_TIME="1s") as (process, client):
+        client.send(b"GET /api/nap HTTP/1.1\r\nHost: x\r\n\r\n")
+        process.expect("nap begun")
+        process.signal(signal.SIGTERM)
+        answer = client.answer()
+        complains(answer, 503, "the server is shutting down")
+        equal(answer.headers["connection"], "close")
+        process.expect("nap ended cancelled")
+        process.expect("stopped")
 
 
 def until_leaving(client, address):
@@ -1237,6 +1472,96 @@ def test_the_example_enqueues_tasks():
         process.expect("hello, Ann, from api-worker-1")
         equal(client.get("/api/enqueueTask?name=nope").status, 404)
         equal(client.get("/api/enqueueTask?name=sayHello&delay=-1").status, 422)
+
+
+class Chatter:
+    """A client that comes now and then, each time over a new connection."""
+
+    def __init__(self, address):
+        self.address = address
+        self.cookie = os.urandom(20).hex()
+
+    def ask(self, method, **params):
+        query = urllib.parse.urlencode({"method": method, **params})
+        with Client(self.address) as client:
+            return client.get(
+                f"/api/chat?{query}", Cookie=f"sessionID={self.cookie}"
+            )
+
+    def heard(self):
+        return [each["message"] for each in self.ask("messages").json["messages"]]
+
+
+def test_the_example_has_rooms_for_those_who_come_over_http():
+    with serving(EXAMPLE, WORKERS="2") as (_, client):
+        alice, bob = Chatter(client.address), Chatter(client.address)
+        ids = []
+        for chatter in [alice, bob]:
+            details = chatter.ask("detailsView").json["details"]
+            equal(details["rooms"], ["defaultRoom"])
+            assert re.fullmatch("[0-9a-f]{32}", details["id"]), details
+            ids.append(details["id"])
+        status = alice.ask("roomView").json["roomStatus"]
+        equal(list(status), ["room", "members", "membersCount"])
+        equal((status["room"], status["membersCount"]), ("defaultRoom", 2))
+        equal(sorted(status["members"]), sorted(ids))
+        # Nobody learns who others are to the server.
+        assert bob.cookie not in json.dumps(status)
+        equal(bob.ask("say", message="hello from bob").status, 200)
+        messages = alice.ask("messages").json["messages"]
+        equal(len(messages), 1)
+        sent_at = messages[0].pop("sentAt")
+        assert abs(sent_at - time.time() * 1000) < 600000, sent_at
+        equal(
+            messages[0],
+            {
+                "message": "hello from bob",
+                "room": "defaultRoom",
+                "from": ids[1],
+                "context": "user",
+            },
+        )
+        equal(alice.heard(), [])
+        equal(bob.heard(), ["hello from bob"])
+
+
+def test_the_example_makes_rooms():
+    with serving(EXAMPLE, WORKERS="2") as (_, client):
+        alice, bob = Chatter(client.address), Chatter(client.address)
+        made = client.get("/api/createChatRoom?name=room7").json
+        equal((made["name"], made["didCreate"]), ("room7", True))
+        made = client.get("/api/createChatRoom?name=room7").json
+        equal(made["didCreate"], False)
+        equal(client.get("/api/createChatRoom").status, 422)
+        equal(client.get("/api/createChatRoom?name=a%7Cb").status, 422)
+        equal(alice.ask("roomChange", room="room7").json["room"], "room7")
+        equal(alice.ask("detailsView").json["details"]["rooms"], ["room7"])
+        equal(alice.ask("roomAdd", room="defaultRoom").status, 200)
+        equal(bob.ask("roomAdd", room="room7").json["room"], "room7")
+        complains(
+            bob.ask("roomAdd", room="room7"),
+            409,
+            "connection already in this room (room7)",
+        )
+        complains(bob.ask("roomChange", room="nope"), 404, "room does not exist")
+        complains(
+            bob.ask("say", room="defaultRoom", message="x"),
+            409,
+            "connection not in this room (defaultRoom)",
+        )
+        complains(
+            bob.ask("roomView", room="defaultRoom"),
+            409,
+            "connection not in this room (defaultRoom)",
+        )
+        equal(bob.ask("say", room="room7").status, 422)
+        equal(bob.ask("hum").status, 422)
+        equal(bob.ask("say", room="room7", message="seven").status, 200)
+        equal(alice.heard(), ["seven"])
+        equal(alice.ask("roomLeave", room="room7").json["room"], "room7")
+        equal(bob.ask("say", room="room7", message="eight").status, 200)
+        equal(alice.heard(), [])
+        equal(bob.heard(), ["seven", "eight"])
 
 
 if __name__ == "__main__":
