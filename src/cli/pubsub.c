@@ -8,6 +8,7 @@
 #include <muster/pubsub.h>
 
 #include "base/json.h"
+#include "base/quantity.h"
 #include "cli/guest.h"
 #include "cli/print.h"
 
@@ -34,7 +35,7 @@ static int take_publish(void *context, int option, const char *value)
 	long number;
 
 	if (option == REPLAY_TIME)
-		return arguments_read_time_ms(value, &options->replay_ms) &&
+		return quantity_read_time_ms(value, &options->replay_ms) &&
 				       options->replay_ms > 0
 			       ? COMMAND_DONE
 			       : guest_wants(&publish_command, option,
@@ -133,8 +134,8 @@ static int take(void *context, int option, const char *value)
 
 	if (option == SINCE) {
 		listening->options.replay = true;
-		return arguments_read_time_ms(value,
-					      &listening->options.since_ms)
+		return quantity_read_time_ms(value,
+					     &listening->options.since_ms)
 			       ? COMMAND_DONE
 			       : guest_wants(&subscribe_command, option,
 					     "a time such as 30s", value);
