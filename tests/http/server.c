@@ -277,6 +277,13 @@ static void on_head(struct muster_http *http, void *arg)
 	}
 }
 
+static uint32_t patience_ms(void)
+{
+	const char *text = getenv("PATIENCE_MS");
+
+	return text != NULL ? (uint32_t)atoi(text) : 3000;
+}
+
 static void serve(const char *url, const char *log)
 {
 	const struct muster_http_files_options folder_options = {
@@ -290,7 +297,9 @@ static void serve(const char *url, const char *log)
 	const struct muster_http_options options = {
 		.handler = on_request,
 		.on_head = on_head,
-		.limits = { .head_ms = 3000, .body_ms = 3000, .idle_ms = 3000 },
+		.limits = { .head_ms = patience_ms(),
+			    .body_ms = patience_ms(),
+			    .idle_ms = patience_ms() },
 		.gzip_bytes = 1000,
 		.trusted_proxies = "127.0.0.0/8",
 		.access_log = log,
