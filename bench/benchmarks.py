@@ -169,6 +169,20 @@ ACTION = {
 }
 
 
+def order(size):
+    """JSON of that many bytes, as a shop might send it."""
+    lines = [
+        {"article": 1000 + i, "name": f"article {i}", "count": i, "price": i * 1.25}
+        for i in range(10)
+    ]
+    made = {"customer": 4711, "paid": True, "lines": lines, "note": ""}
+    made["note"] = "x" * (size - len(json.dumps(made)))
+    return json.dumps(made)
+
+
+POSTED = {**ACTION, "body": order(1024)}
+
+
 @benchmark("an action: parameters, cookie and JSON envelope; nginx returns a text")
 def actions(run):
     if not run.tool("wrk"):
@@ -188,6 +202,7 @@ def actions(run):
         for server, load in (
             (servers.actions(run, f"muster{suffix}"), ACTION),
             (servers.nginx(run, name=f"nginx{suffix}"), {}),
+            (servers.actions(run, f"muster, 1 KiB posted{suffix}"), POSTED),
         ):
             if server:
                 server.load, server.pipeline = load, pipeline
@@ -205,6 +220,12 @@ def actions(run):
         samples.ratio("muster, 16 a write", "nginx, 16 a write", "rate"),
         "≥",
         4,
+    )
+    run.report.goal(
+        "requests/s, 1 KiB of JSON posted / none",
+        samples.ratio("muster, 1 KiB posted", "muster", "rate"),
+        "≥",
+        0.8,
     )
 
 

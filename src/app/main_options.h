@@ -12,7 +12,7 @@
 #include "base/problem.h"
 #include "wire/document.h"
 
-#define MAIN_OPTIONS_MAX 48
+#define MAIN_OPTIONS_MAX 64
 
 /* What is done instead of serving. */
 enum main_mode {

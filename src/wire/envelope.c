@@ -192,13 +192,13 @@ static void sign(const struct key *key, const char *bytes, size_t length,
 /* What may stand between quotes as it is. `text` has the quotes around it. */
 static bool is_name(struct envelope_text text, size_t length_max)
 {
-	const uint8_t *start = (const uint8_t *)text.data;
-	const uint8_t *end = start + text.length;
-
 	if (text.length > length_max)
 		return false;
 	if (text.length == 0)
 		return true;
+	const uint8_t *start = (const uint8_t *)text.data;
+	const uint8_t *end = start + text.length;
+
 	if (memchr(start, 0x7f, text.length) != NULL)
 		return false;
 	return json_plain_end(start, end) == end ||

@@ -118,13 +118,13 @@ test('its actions run side by side, five at a time', async () => {
   const order = [];
   const sleep = (sleepDuration) => ask('action', 'sleepTest', { sleepDuration })
     .then((answer) => order.push(answer.error ?? answer.sleepDuration));
-  const slow = [1500, 1501, 1502, 1503].map(sleep);
+  const slow = [4000, 4001, 4002, 4003].map(sleep);
 
   await ask('action', 'status');
-  const rest = [sleep(1504), sleep(1)];
+  const rest = [sleep(4004), sleep(1)];
   await within(Promise.all([...slow, ...rest]), 'answers');
   assert.equal(order.shift(), 'you have too many pending requests');
-  assert.deepEqual(order.sort(), [1500, 1501, 1502, 1503, 1504]);
+  assert.deepEqual(order.sort(), [4000, 4001, 4002, 4003, 4004]);
 });
 
 test('it finds the cluster again after a reload, and after a worker has died', async () => {

@@ -1,5 +1,6 @@
 // The example's page, as a browser shows it.
 import assert from 'node:assert/strict';
+import { execSync } from 'node:child_process';
 import { after, before, test } from 'node:test';
 import { chromium } from 'playwright-core';
 import { clientSource, primusSource } from './actionhero.js';
@@ -11,8 +12,9 @@ let browser;
 before(async () => {
   server = await startExample();
   browser = await chromium.launch({
-    executablePath: '/usr/bin/chromium',
-    args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-background-networking',
+    executablePath: execSync('command -v chromium').toString().trim(),
+    timeout: 120000,
+    args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-background-networking',
       '--disable-component-update', '--disable-sync', '--no-first-run'],
   });
 });
@@ -27,7 +29,7 @@ async function open(options = {}) {
   const page = await context.newPage();
   const complaints = [];
 
-  page.setDefaultTimeout(30000);
+  page.setDefaultTimeout(60000);
   page.on('pageerror', (error) => complaints.push(error.message));
   page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
   await page.goto(server.url);

@@ -547,6 +547,11 @@ static void after_an_outage_members_are_there_again(void)
 	expect(first, "lobby has 0");
 	command(second, "say noted/1 1");
 	expect(first, "heard {\"message\":1,*");
+	/* Before the server does: they have something to tell it. */
+	send_signal(first, SIGTERM);
+	expect_exit(first, 0);
+	send_signal(second, SIGTERM);
+	expect_exit(second, 0);
 }
 
 static void after_a_flush_members_are_there_again(void)

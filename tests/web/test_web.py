@@ -1081,7 +1081,7 @@ def test_actions_over_http2():
         metrics = client.get("/metrics").body.decode()
         assert 'status="418"} 1\n' in metrics, metrics
         assert 'status="413"} 1\n' in metrics, metrics
-        assert re.search(r"muster_actions_running 0\n", metrics), metrics
+        assert re.search(r"^muster_actions_running 0$", metrics, re.M), metrics
 
 
 def test_the_example_over_http2():
@@ -1328,6 +1328,9 @@ def test_clients_that_stay_are_told_to_go():
         tcp = own_address().replace(":8080", ":5000")
         with serving(EXAMPLE, TCP_PORT=tcp) as (process, client):
             welcome = {"welcome": "Hello! Welcome to the muster api", "context": "api"}
+            process.expect("http://localhost:8080/ in a browser")
+            process.expect("ws://localhost:8080/ws")
+            process.expect("telnet localhost 5000")
             lines = Lines(tcp)
             equal(lines.take(), welcome)
             equal(lines.ask("status")["nodeStatus"], "Node Healthy")
