@@ -52,8 +52,8 @@ enum command_exit {
 
 extern const struct command actions_command;
 extern const struct command cache_command;
-extern const struct command new_command;
 extern const struct command rooms_command;
+extern const struct command new_command;
 extern const struct command publish_command;
 extern const struct command rpc_command;
 extern const struct command peers_command;

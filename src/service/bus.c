@@ -157,7 +157,9 @@ int bus_send(struct bus *bus, struct envelope_text lane,
 	/* Those to one server are answered, or missed by who asked. */
 	if (lane.length > 0 && lane.data[0] != '/')
 		return 0;
-	out->mark_ms = is_mark(message) ? 0 : loop_now_ms(bus->loop) + MARK_MS;
+	out->mark_ms = 0;
+	if (!is_mark(message))
+		mark_in(bus, out, MARK_MS);
 	return 0;
 }
 

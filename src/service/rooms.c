@@ -618,7 +618,8 @@ static void on_rejoin(struct muster *muster)
 /* As if it had died. */
 static void stop(struct muster *muster)
 {
-	if (muster->id[0] != '\0')
+	if (muster->id[0] != '\0' && muster->rooms != NULL &&
+	    muster->rooms->has_rows)
 		DISCARD(reap(muster, muster->id, muster->nonce));
 }
 

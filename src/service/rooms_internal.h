@@ -26,6 +26,7 @@ struct rooms {
 	bool is_stale;    /* the store may have lost rows */
 	bool is_doubtful; /* or rooms may have been destroyed unheard */
 	bool is_syncing;
+	bool has_rows; /* the store may have some of this life */
 	bool was_down;
 };
 

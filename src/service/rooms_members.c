@@ -335,6 +335,7 @@ static int join(struct muster *muster, struct rooms_client *client,
 	int answer = await_ready(here);
 	char nonce[NODE_NONCE_BYTES];
 
+	muster->rooms->has_rows = true;
 	memcpy(nonce, muster->nonce, sizeof(nonce));
 	if (answer == 0)
 		answer = rooms_put_row(muster, &row);

@@ -120,7 +120,6 @@ enum redis_state {
 };
 
 struct stream;
-struct tls;
 struct tls_context;
 struct timer;
 struct resolve;
@@ -152,8 +151,7 @@ struct redis_connection {
 	enum redis_purpose purpose;
 	enum redis_state state;
 	struct redis_address address;
-	struct stream *stream; /* or, with TLS, */
-	struct tls *tls;
+	struct stream *stream;
 	redisReader *reader;
 	struct resolve *resolve;
 	struct timer *timer;

@@ -294,6 +294,48 @@ test('members of a worker that dies are no members any more', async () => {
 
 // ---- files ----
 
+test('a room has members on both workers, over three protocols', async () => {
+  const browsers = [];
+  const pids = new Set();
+  const room = `room of ${process.pid}`;
+  const cookie = 'c'.repeat(40);
+  const chat = async (params) =>
+    (await fetch(`${server.url}/api/chat?${new URLSearchParams(params)}`, {
+      headers: { Cookie: `sessionID=${cookie}` },
+    })).json();
+  const { client: node } = await connectNode();
+
+  assert.equal((await node.actionWithParams('createChatRoom', { name: room })).data.didCreate, true);
+  while (pids.size < 2 && browsers.length < 50) {
+    const browser = await connectBrowser();
+    browsers.push(browser);
+    pids.add((await browser.ask('action', 'status')).pid);
+    assert.equal((await browser.ask('roomAdd', room)).status, 'OK');
+  }
+  assert.equal(pids.size, 2);
+  const [first] = browsers;
+  const members = browsers.length + 1;
+  assert.deepEqual(plain((await first.ask('detailsView')).data.rooms), [room]);
+  assert.equal((await chat({ method: 'roomAdd', room })).room, room);
+  const view = (await first.ask('roomView', room)).data;
+  assert.equal(view.membersCount, members);
+  assert.ok(view.members[first.client.id].joinedAt);
+  const heard = browsers.map(({ coming }) => coming('say'));
+  assert.equal((await first.ask('say', room, 'to all of you')).status, 'OK');
+  for (const said of await Promise.all(heard))
+    assert.deepEqual({ ...plain(said), sentAt: 0 },
+      { message: 'to all of you', room, from: first.client.id, context: 'user', sentAt: 0 });
+  const answer = first.coming('say');
+  assert.equal((await chat({ method: 'say', room, message: 'over HTTP' })).error, undefined);
+  assert.equal((await answer).message, 'over HTTP');
+  const left = (await chat({ method: 'messages' })).messages;
+  assert.deepEqual(left.map(({ message }) => message), ['to all of you', 'over HTTP']);
+  browsers.forEach(({ client }) => client.disconnect());
+  await until(async () =>
+    (await chat({ method: 'roomView', room })).roomStatus.membersCount === 1, 'leave');
+  await node.disconnect();
+});
+
 test('files come over WebSocket, and nothing that is none', async () => {
   const client = await connectSocket(`${server.url}/ws`);
   const ask = (file) => client.ask({ event: 'file', file, messageId: 1 });

@@ -134,13 +134,13 @@ test('over WebSocket the answers are those of the transcript, to the byte', asyn
 test('the answer to roomView has the members, and detailsView the rooms', async () => {
   const [one, other] = [await connect(), await connect()];
 
-  await one.ask({ event: 'roomAdd', room: 'wsroom' });
-  await other.ask({ event: 'roomAdd', room: 'wsroom' });
+  await one.ask({ event: 'roomAdd', room: 'viewed' });
+  await other.ask({ event: 'roomAdd', room: 'viewed' });
   await one.ask({ event: 'roomAdd', room: 'quiet' });
-  assert.deepEqual(await rooms(one), ['wsroom', 'quiet']);
-  const { data } = await other.ask({ event: 'roomView', room: 'wsroom' });
+  assert.deepEqual(await rooms(one), ['viewed', 'quiet']);
+  const { data } = await other.ask({ event: 'roomView', room: 'viewed' });
   assert.deepEqual(Object.keys(data), ['room', 'members', 'membersCount']);
-  assert.equal(data.room, 'wsroom');
+  assert.equal(data.room, 'viewed');
   assert.deepEqual(Object.keys(data.members).sort(), [one.id, other.id].sort());
   assert.deepEqual(Object.keys(data.members[one.id]), ['id', 'joinedAt']);
   assert.equal(data.members[one.id].id, one.id);
@@ -245,15 +245,15 @@ test('actionhero-client joins, speaks and hears', async () => {
   const heard = new Promise((resolve) => client.on('say', resolve));
 
   await within(client.connect({ host: '127.0.0.1', port: server.tcp }), 'connection');
-  assert.equal((await client.roomAdd('wsroom')).data.status, 'OK');
-  await other.ask({ event: 'roomAdd', room: 'wsroom' });
-  assert.equal((await client.roomView('wsroom')).data.data.membersCount, 2);
-  assert.equal((await client.say('wsroom', 'a few words')).data.status, 'OK');
+  assert.equal((await client.roomAdd('mixed')).data.status, 'OK');
+  await other.ask({ event: 'roomAdd', room: 'mixed' });
+  assert.equal((await client.roomView('mixed')).data.data.membersCount, 2);
+  assert.equal((await client.say('mixed', 'a few words')).data.status, 'OK');
   assert.equal((await other.hear()).message, 'a few words');
-  await other.ask({ event: 'say', room: 'wsroom', message: 'hi' });
+  await other.ask({ event: 'say', room: 'mixed', message: 'hi' });
   const message = await within(heard, 'message');
   assert.equal(message.message ?? message.data?.message, 'hi');
-  assert.equal((await client.roomLeave('wsroom')).data.status, 'OK');
+  assert.equal((await client.roomLeave('mixed')).data.status, 'OK');
   await client.disconnect();
   await other.close();
 });
@@ -262,13 +262,13 @@ test('what a client says before it leaves is said, and it is a member no more', 
   const other = await connect();
   const leaver = await connect();
 
-  await other.ask({ event: 'roomAdd', room: 'wsroom' });
-  leaver.send({ event: 'roomAdd', room: 'wsroom' });
-  leaver.send({ event: 'say', room: 'wsroom', message: 'bye' });
+  await other.ask({ event: 'roomAdd', room: 'left' });
+  leaver.send({ event: 'roomAdd', room: 'left' });
+  leaver.send({ event: 'say', room: 'left', message: 'bye' });
   await leaver.close();
   assert.equal((await other.hear()).message, 'bye');
   const isAlone = async () =>
-    (await other.ask({ event: 'roomView', room: 'wsroom' })).data.membersCount === 1;
+    (await other.ask({ event: 'roomView', room: 'left' })).data.membersCount === 1;
   await within((async () => { while (!await isAlone()); })(), 'leave');
   await other.close();
 });

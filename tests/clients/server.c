@@ -98,6 +98,10 @@ listen_in(struct muster *muster, struct muster_room_event *event, void *arg)
 static const struct muster_room rooms[] = {
 	{ .name = "defaultRoom" },
 	{ .name = "wsroom" },
+	/* whose members are counted, in one test each */
+	{ .name = "viewed" },
+	{ .name = "mixed" },
+	{ .name = "left" },
 	{ .name = "quiet", .no_echo = true },
 	{ .name = "closed", .on_join = refuse },
 	{ .name = "censored", .on_say = listen_in },

@@ -383,6 +383,20 @@ def test_a_reload_brings_the_file_into_force():
             stop(program)
 
 
+def test_a_reload_of_a_broken_file_changes_nothing():
+    address = own_address()
+    text = f"listen: {address}\nworkers: 1\n"
+    with folder(configured_yml=text) as path:
+        with serving(path) as program:
+            with open(os.path.join(path, "configured.yml"), "w") as file:
+                file.write(text + "wokers: 1\n")
+            program.signal(signal.SIGHUP)
+            program.expect("there is no setting 'wokers'")
+            program.expect("reload failed")
+            equal(get(address, "/api/settings").status, 200)
+            stop(program)
+
+
 @contextlib.contextmanager
 def serving(path, said="workers serve", **environment):
     command = ["sh", "-c", 'cd "$0" && exec "$@"', path, CONFIGURED]

@@ -75,8 +75,38 @@ note_leave(struct muster *muster, struct muster_room_event *event, void *arg)
 	return note(muster, event, "leaves");
 }
 
+static enum muster_room_verdict
+rename_data(struct muster *muster, struct muster_room_event *event, void *arg)
+{
+	(void)arg;
+	if (event->is_web)
+		return MUSTER_ROOM_DROP;
+	event->json = muster_text(muster, "[%s]", event->json);
+	return MUSTER_ROOM_CHANGE;
+}
+
+static enum muster_room_verdict
+keep_in(struct muster *muster, struct muster_room_event *event, void *arg)
+{
+	(void)muster;
+	(void)event;
+	(void)arg;
+	return MUSTER_ROOM_DROP;
+}
+
+static enum muster_room_verdict
+spoil(struct muster *muster, struct muster_room_event *event, void *arg)
+{
+	(void)muster;
+	(void)arg;
+	event->json = "{";
+	return MUSTER_ROOM_CHANGE;
+}
+
 static const struct muster_room rooms[] = {
 	{ .name = "lobby" },
+	{ .name = "kept", .on_join = rename_data, .on_leave = keep_in },
+	{ .name = "spoilt", .on_join = spoil, .on_say = spoil },
 	{ .name = "noted*", .on_join = note_join, .on_leave = note_leave },
 	{ 0 },
 };
@@ -383,6 +413,35 @@ static void a_connection_joins_and_leaves_from_anywhere(void)
 	expect(second, "join noted/1 code=-107"); /* -ENOTCONN */
 }
 
+static void handlers_change_and_drop(void)
+{
+	char one[100], other[100];
+
+	open_store();
+	struct process *first = start_node(one);
+	struct process *second = start_node(other);
+
+	/* They run where the member is, whoever asks. */
+	command(second, "join kept %s", one);
+	expect(second, "join kept code=0");
+	command(second, "members kept");
+	expect(second, "member %s * data=[{\"nick\":1}]", one);
+	command(second, "leave kept %s", one);
+	expect(second, "leave kept code=16"); /* MUSTER_DROPPED */
+	command(second, "webjoin kept alice");
+	expect(second, "webjoin kept code=16");
+	command(second, "join spoilt");
+	expect(second, "join spoilt code=-22"); /* -EINVAL */
+	command(second, "announce spoilt 1");
+	expect(second, "announce spoilt code=-22");
+	command(second, "members spoilt");
+	expect(second, "members of spoilt code=0 count=0");
+	/* Nobody is kept from going away. */
+	command(first, "drop");
+	command(second, "await kept 0");
+	expect(second, "kept has 0");
+}
+
 static void messages_come_in_the_speakers_order(void)
 {
 	char one[100], other[100];
@@ -547,6 +606,11 @@ static void after_an_outage_members_are_there_again(void)
 	expect(first, "lobby has 0");
 	command(second, "say noted/1 1");
 	expect(first, "heard {\"message\":1,*");
+	/* Before the server does: they have something to tell it. */
+	send_signal(first, SIGTERM);
+	expect_exit(first, 0);
+	send_signal(second, SIGTERM);
+	expect_exit(second, 0);
 }
 
 static void after_a_flush_members_are_there_again(void)
@@ -612,6 +676,7 @@ static void the_keys_are_those_of_the_manual(void)
 #define ON_ANY                                                                 \
 	TEST(what_is_said_reaches_members_on_all_servers),                     \
 		TEST(a_connection_joins_and_leaves_from_anywhere),             \
+		TEST(handlers_change_and_drop),                                \
 		TEST(messages_come_in_the_speakers_order),                     \
 		TEST(members_of_a_killed_server_vanish),                       \
 		TEST(one_that_leaves_takes_its_members_with_it),               \

@@ -1328,6 +1328,9 @@ def test_clients_that_stay_are_told_to_go():
         tcp = own_address().replace(":8080", ":5000")
         with serving(EXAMPLE, TCP_PORT=tcp) as (process, client):
             welcome = {"welcome": "Hello! Welcome to the muster api", "context": "api"}
+            process.expect("http://localhost:8080/ in a browser")
+            process.expect("ws://localhost:8080/ws")
+            process.expect("telnet localhost 5000")
             lines = Lines(tcp)
             equal(lines.take(), welcome)
             equal(lines.ask("status")["nodeStatus"], "Node Healthy")
