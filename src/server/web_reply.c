@@ -188,7 +188,10 @@ static void put_session(struct web_request *request, struct buffer *fields)
 	buffer_append_text(fields, request->web->settings.cookie);
 	PUT(fields, "=");
 	buffer_append_text(fields, request->fingerprint);
-	PUT(fields, "; Path=/; HttpOnly; SameSite=Lax\r\n");
+	PUT(fields, "; Path=/; HttpOnly; SameSite=Lax");
+	if (request->http->is_secure)
+		PUT(fields, "; Secure");
+	PUT(fields, "\r\n");
 }
 
 static void put_origin(struct web_request *request, struct buffer *fields)

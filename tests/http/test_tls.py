@@ -482,6 +482,7 @@ def test_an_application_speaks_tls_on_all_its_ports():
                 while block := connection.recv(65536):
                     reply += block
                 equal(reply[:15], b"HTTP/1.1 200 OK")
+                equal(b"; SameSite=Lax; Secure\r\n" in reply, True)
             # WebSocket: what came in one piece is answered, to the echo of a ping.
             with connect(http_address) as connection:
                 key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
