@@ -21,6 +21,7 @@ from harness import (
     conns_command,
     cores,
     cpu_ns,
+    free_port,
     pss_kib,
     wait_answer,
     with_cost,
@@ -168,6 +169,20 @@ ACTION = {
 }
 
 
+def order(size):
+    """JSON of that many bytes, as a shop might send it."""
+    lines = [
+        {"article": 1000 + i, "name": f"article {i}", "count": i, "price": i * 1.25}
+        for i in range(10)
+    ]
+    made = {"customer": 4711, "paid": True, "lines": lines, "note": ""}
+    made["note"] = "x" * (size - len(json.dumps(made)))
+    return json.dumps(made)
+
+
+POSTED = {**ACTION, "body": order(1024)}
+
+
 @benchmark("an action: parameters, cookie and JSON envelope; nginx returns a text")
 def actions(run):
     if not run.tool("wrk"):
@@ -187,6 +202,7 @@ def actions(run):
         for server, load in (
             (servers.actions(run, f"muster{suffix}"), ACTION),
             (servers.nginx(run, name=f"nginx{suffix}"), {}),
+            (servers.actions(run, f"muster, 1 KiB posted{suffix}"), POSTED),
         ):
             if server:
                 server.load, server.pipeline = load, pipeline
@@ -204,6 +220,12 @@ def actions(run):
         samples.ratio("muster, 16 a write", "nginx, 16 a write", "rate"),
         "≥",
         4,
+    )
+    run.report.goal(
+        "requests/s, 1 KiB of JSON posted / none",
+        samples.ratio("muster, 1 KiB posted", "muster", "rate"),
+        "≥",
+        0.8,
     )
 
 
@@ -840,9 +862,10 @@ TASK_PEERS = {"BullMQ": "bullmq.js", "node-resque": "resque.js"}
 class Redis:
     """A server for one measure, on a socket, that keeps nothing."""
 
-    def __init__(self, run, name):
+    def __init__(self, run, name, port=0):
         self.socket = os.path.join(run.directory, f"{name}.sock")
-        command = ["redis-server", "--port", "0", "--unixsocket", self.socket]
+        command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port)]
+        command += ["--unixsocket", self.socket]
         self.running = Running([*command, "--save", ""], run.directory)
 
     def __enter__(self):
@@ -876,13 +899,13 @@ class Redis:
         return sent
 
 
-def npm_packages(run):
+def npm_packages(run, *wanted):
     """A folder with the peers' packages: kept, as they are fetched once."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     folder = os.path.join(cache, "muster-bench")
     modules = os.path.join(folder, "node_modules")
-    wanted = ("bullmq", "node-resque", "ioredis")
-    if all(os.path.isdir(os.path.join(modules, name)) for name in wanted):
+    names = [name.partition("@")[0] for name in wanted]
+    if all(os.path.isdir(os.path.join(modules, name)) for name in names):
         return modules
     npm = run.tool("npm")
     if npm is None:
@@ -893,11 +916,176 @@ def npm_packages(run):
     if done.returncode == 0:
         return modules
     run.report.is_partial = True
-    run.report.note("npm cannot fetch bullmq and node-resque: skipped")
+    run.report.note(f"npm cannot fetch {' and '.join(wanted)}: skipped")
     return None
 
 
 Subject = collections.namedtuple("Subject", "name measure")
+
+
+# ---- actionHero -----------------------------------------------------------------
+
+ACTIONHERO_CALLS = 5000
+
+
+class ActionHero:
+    """How its processes are started: each in a folder of its own."""
+
+    def __init__(self, run, modules):
+        self.run, self.modules = run, modules
+        self.script = os.path.join(HERE, "peers", "actionhero.js")
+
+    def environment(self, redis_port, port):
+        return {
+            **os.environ,
+            "NODE_PATH": self.modules,
+            "REDIS_PORT": str(redis_port),
+            "PORT": str(port),
+            "OTHER_PORT": str(free_port()),
+            "FOLDER": self.run.directory,
+        }
+
+    @contextlib.contextmanager
+    def served(self, redis_port, core):
+        port = free_port()
+        command = ["node", self.script, "serve"]
+        environment = self.environment(redis_port, port)
+        with Running(command, self.run.directory, environment, core) as running:
+            running.next_of("listening", 60)
+            running.port = port
+            yield running
+
+    def calls(self, redis_port):
+        done = subprocess.run(
+            ["node", self.script, "rpc", str(ACTIONHERO_CALLS), "64"],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=self.environment(redis_port, free_port()),
+        )
+        if done.returncode != 0:
+            raise Failure(done.stderr.strip()[-200:])
+        return json.loads(done.stdout)
+
+
+def compared(run, what, samples, goal=None):
+    if goal:
+        ratio = samples.ratio("muster", "actionHero", "rate")
+        run.report.goal(f"{what}, muster / actionHero", ratio, "≥", goal)
+    run.report.columns("per second", "p50 µs")
+    run.report.heading(what)
+    for name in samples.rounds:
+        median = samples.median
+        run.report.row(name, median(name, "rate"), median(name, "p50_us"))
+
+
+def calls_beside(run, peer):
+    """On one Redis, over TCP as its clients are; ours to a server by name."""
+    program = run.program("rpc")
+
+    def ours(redis_port):
+        url = f"redis://127.0.0.1:{redis_port}"
+        given = {}
+        for mode, key in (("alone", "p50_us"), ("call", "calls_per_second")):
+            count = str(ACTIONHERO_CALLS * (1 if mode == "alone" else 10))
+            done = subprocess.run(
+                [program, mode, url, count, "64"],
+                capture_output=True,
+                text=True,
+                timeout=120,
+                env={**os.environ, "MUSTER_TOKEN": "of this benchmark alone"},
+            )
+            if done.returncode != 0:
+                raise Failure(done.stderr.strip() or f"exit code {done.returncode}")
+            given[key] = json.loads(done.stdout)[key]
+        return given
+
+    def measure(subject):
+        port = free_port()
+        with Redis(run, "actionhero", port):
+            given = subject.measure(port)
+        return {"rate": given["calls_per_second"], "p50_us": given["p50_us"]}
+
+    subjects = [Subject("muster", ours), Subject("actionHero", peer.calls)]
+    samples = interleave(run, program and subjects or [], measure)
+    compared(run, "calls, 64 under way", samples, 4)
+    run.report.ratio(
+        "calls one at a time, p50, actionHero / muster",
+        samples.ratio("actionHero", "muster", "p50_us"),
+    )
+
+
+def requests_beside(run, peer, redis_port):
+    if not run.tool("wrk"):
+        return
+    server_core, client_core = cores()
+    options = {**ACTION, "core": client_core}
+
+    def load(running):
+        wrk(running.port, WARM_SECONDS, **options)
+        return with_cost(running, lambda: wrk(running.port, run.seconds, **options))
+
+    def ours():
+        with servers.actions(run, "muster").start(run, server_core) as running:
+            return load(running)
+
+    def theirs():
+        with peer.served(redis_port, server_core) as running:
+            return load(running)
+
+    subjects = [Subject("muster", ours), Subject("actionHero", theirs)]
+    samples = interleave(run, subjects, lambda subject: subject.measure())
+    compared(run, "randomNumber over HTTP", samples, 8)
+
+
+def sockets_beside(run, peer, redis_port):
+    program = run.program("sockets")
+    if not program:
+        return
+    more = [str(run.seconds), "20", "1"]
+
+    def rate_of(*words):
+        done = subprocess.run(
+            [program, *words, *more],
+            capture_output=True,
+            text=True,
+            timeout=run.seconds + 60,
+        )
+        if done.returncode != 0:
+            raise Failure(done.stderr.strip() or f"exit code {done.returncode}")
+        return {"rate": float(done.stdout.split()[2])}
+
+    def theirs():
+        with peer.served(redis_port, cores()[1]) as running:
+            return rate_of("at", str(running.port), str(running.pid))
+
+    subjects = [
+        Subject("muster", lambda: rate_of("actions")),
+        Subject("actionHero", theirs),
+    ]
+    samples = interleave(run, subjects, lambda subject: subject.measure())
+    compared(run, "randomNumber over WebSocket, 20 connections", samples)
+    run.report.ratio(
+        "actions over WebSocket, muster / actionHero",
+        samples.ratio("muster", "actionHero", "rate"),
+    )
+
+
+@benchmark("beside actionHero: calls between servers, actions over HTTP and WebSocket")
+def actionhero(run):
+    if not run.tool("redis-server") or not run.tool("node"):
+        return
+    modules = npm_packages(run, "actionhero@29", "ioredis")
+    if not modules:
+        return
+    for folder in ("log", "pids", "public"):
+        os.makedirs(os.path.join(run.directory, folder), exist_ok=True)
+    peer = ActionHero(run, modules)
+    calls_beside(run, peer)
+    port = free_port()
+    with Redis(run, "actionhero", port):
+        requests_beside(run, peer, port)
+        sockets_beside(run, peer, port)
 
 
 @benchmark("tasks that do nothing, 50 at once, one worker; and one when idle")
@@ -905,7 +1093,8 @@ def tasks(run):
     program, node = run.program("tasks"), run.tool("node")
     if not program or not run.tool("redis-server"):
         return
-    modules = npm_packages(run) if node else None
+    wanted = ("bullmq", "node-resque", "ioredis")
+    modules = npm_packages(run, *wanted) if node else None
 
     def rates(command, **environment):
         done = subprocess.run(

@@ -296,8 +296,9 @@ def wrk_command(
     return command + [f"http://127.0.0.1:{port}{path}"]
 
 
-def wrk_environment(pipeline):
-    return {**os.environ, "PIPELINE": str(pipeline)}
+def wrk_environment(pipeline, body=None):
+    posted = {"BODY": body} if body else {}
+    return {**os.environ, "PIPELINE": str(pipeline), **posted}
 
 
 def wrk_result(output):
@@ -309,10 +310,10 @@ def wrk_result(output):
     raise Failure(f"wrk: {output.strip()[-200:]}")
 
 
-def wrk(port, seconds, pipeline=1, **options):
+def wrk(port, seconds, pipeline=1, body=None, **options):
     done = subprocess.run(
         wrk_command(port, seconds, **options),
-        env=wrk_environment(pipeline),
+        env=wrk_environment(pipeline, body),
         capture_output=True,
         text=True,
         timeout=seconds + 20,

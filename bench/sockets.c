@@ -6,7 +6,9 @@
  *     sockets actions|echo [SECONDS [CONNECTIONS [AT-ONCE]]]
  *     sockets room [SECONDS [MEMBERS [SPEAKERS]]]
  *     sockets idle [CONNECTIONS]
+ *     sockets at PORT PID [SECONDS [CONNECTIONS [AT-ONCE]]]
  *
+ * The last asks another server, which speaks as actionHero does.
  * Says requests per second, or how many messages to a room its members have
  * been given, and the server's CPU time for each; or the bytes of its memory
  * that an idle connection takes.
@@ -209,13 +211,17 @@ static size_t memory_of(pid_t pid)
 }
 
 static uint16_t port;
+static const char *path = "/ws";
 
 static int open_client(bool is_websocket)
 {
-	static const char head[] =
-		"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
-		"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+	char head[256];
+	int head_length =
+		snprintf(head, sizeof(head),
+			 "GET %s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+			 "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+			 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+			 path);
 	struct sockaddr_in address = { .sin_family = AF_INET,
 				       .sin_port = htons(port),
 				       .sin_addr.s_addr =
@@ -231,7 +237,7 @@ static int open_client(bool is_websocket)
 	     0);
 	if (!is_websocket)
 		return client;
-	MUST(write(client, head, sizeof(head) - 1) == sizeof(head) - 1);
+	MUST(write(client, head, (size_t)head_length) == head_length);
 	while (strstr(answer, "\"context\":\"api\"}") == NULL) {
 		ssize_t part = read(client, answer + length,
 				    sizeof(answer) - 1 - length);
@@ -262,14 +268,25 @@ static size_t make_request(uint8_t *to, size_t at_once)
 	return at;
 }
 
-/* How many whole frames there are; those of a server here are short. */
+/* How long a frame that has begun is; 0: not known yet. Those of a server here
+ * are of less than 64 KiB. */
+static size_t frame_length(const uint8_t *frame, size_t length)
+{
+	if (length < 2 || (frame[1] == 126 && length < 4))
+		return 0;
+	MUST(frame[0] == 0x81 && frame[1] < 127);
+	return frame[1] < 126 ? 2U + frame[1]
+			      : 4U + (size_t)frame[2] * 256 + frame[3];
+}
+
+/* How many whole frames there are. */
 static size_t count_frames(const uint8_t *bytes, size_t length, size_t *left)
 {
-	size_t count = 0, at = 0;
+	size_t count = 0, at = 0, one;
 
-	while (length - at >= 2 && length - at >= 2U + bytes[at + 1]) {
-		MUST(bytes[at] == 0x81 && bytes[at + 1] < 126);
-		at += 2U + bytes[at + 1];
+	while ((one = frame_length(bytes + at, length - at)) > 0 &&
+	       length - at >= one) {
+		at += one;
 		count++;
 	}
 	*left = length - at;
@@ -472,6 +489,16 @@ int main(int argc, char **argv)
 {
 	static int clients[CONNECTIONS_MAX];
 	const char *what = argc > 1 ? argv[1] : "actions";
+	pid_t pid = 0;
+
+	if (strcmp(what, "at") == 0 && argc > 3) {
+		port = (uint16_t)atoi(argv[2]);
+		pid = (pid_t)atoi(argv[3]);
+		path = "/primus";
+		argv += 2;
+		argc -= 2;
+	}
+	bool is_ours = pid == 0;
 	bool is_idle = strcmp(what, "idle") == 0;
 	bool is_room = strcmp(what, "room") == 0;
 	bool is_websocket = strcmp(what, "echo") != 0;
@@ -488,8 +515,8 @@ int main(int argc, char **argv)
 	MUST(mkdtemp(home) != NULL && setenv("MUSTER_HOME", home, 1) == 0);
 	signal(SIGPIPE, SIG_IGN);
 	raise_limit();
-	pid_t pid = start_server(is_websocket);
-
+	if (is_ours)
+		pid = start_server(is_websocket);
 	pin(1);
 	clients[0] = open_client(is_websocket);
 	size_t memory = memory_of(pid);
@@ -511,8 +538,10 @@ int main(int argc, char **argv)
 		       (double)done / took,
 		       (cpu_s(pid) - cpu) * 1e6 / (double)done);
 	}
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
+	if (is_ours) {
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
 	snprintf(command, sizeof(command), "rm -r '%s'", home);
 	/* NOLINTNEXTLINE(cert-env33-c): the words are ours alone */
 	return system(command) == 0 ? 0 : 1;

@@ -1,5 +1,13 @@
 -- Says what wrk has counted as one line of JSON. With PIPELINE=N, N requests
--- go out in one write.
+-- go out in one write; with BODY=TEXT they are POSTs of that JSON.
+local body = os.getenv("BODY")
+
+if body then
+   wrk.method = "POST"
+   wrk.body = body
+   wrk.headers["Content-Type"] = "application/json"
+end
+
 local depth = tonumber(os.getenv("PIPELINE") or "1")
 
 if depth > 1 then

@@ -155,6 +155,33 @@ static void show_documentation(struct muster_call *call)
 	muster_set_json(call, "documentation", muster_actions_json(call));
 }
 
+static const char *describe_peer(struct muster *muster,
+				 const struct muster_peer *peer)
+{
+	return muster_json(muster, "{s:s, s:s, s:s, s:I, s:I, s:b, s:b}", "id",
+			   peer->id, "host", peer->host, "state",
+			   muster_peer_state_text(peer->state), "pid",
+			   (long long)peer->pid, "startedAt",
+			   (long long)peer->started_ms, "suspect",
+			   peer->is_suspect, "answers", peer->is_self);
+}
+
+static void show_peers(struct muster_call *call)
+{
+	struct muster *muster = muster_call_server(call);
+	struct muster_peer_list list;
+	const char *peers = "[";
+
+	if (muster_peers(muster, &list) != 0) {
+		muster_fail(call, 503, "%s", muster_problem(muster));
+		return;
+	}
+	for (size_t i = 0; i < list.count; i++)
+		peers = muster_text(muster, "%s%s%s", peers, i > 0 ? "," : "",
+				    describe_peer(muster, &list.peers[i]));
+	muster_set_json(call, "peers", muster_text(muster, "%s]", peers));
+}
+
 static void validation_test(struct muster_call *call)
 {
 	muster_set_text(call, "string", muster_param_text(call, "string"));
@@ -264,6 +291,10 @@ static const struct muster_action actions[] = {
 	{ .name = "showDocumentation",
 	  .description = "all actions",
 	  .run = show_documentation },
+	{ .name = "showPeers",
+	  .description = "the servers of the cluster, on all of its hosts",
+	  .output_example = "{\"peers\":[{\"id\":\"api-worker-1\"}]}",
+	  .run = show_peers },
 	{ .name = "validationTest",
 	  .description = "takes what begins with a letter",
 	  .inputs = { &string },
@@ -289,11 +320,6 @@ static const struct muster_action actions[] = {
 
 static const struct muster_middleware middleware[] = {
 	{ .name = "count", .global = true, .before = count_request },
-	{ 0 },
-};
-
-static const struct muster_route routes[] = {
-	{ "GET", "/", "showDocumentation", 0 },
 	{ 0 },
 };
 
@@ -334,6 +360,12 @@ static const struct muster_task tasks[] = {
 	{ 0 },
 };
 
+/* Where the sources are, the page is; elsewhere --public says where. */
+static const char *public_folder(void)
+{
+	return access(PUBLIC_FOLDER, R_OK | X_OK) == 0 ? PUBLIC_FOLDER : NULL;
+}
+
 int main(int argc, char **argv)
 {
 	static const char *const examples[] = { "status",
@@ -347,10 +379,10 @@ int main(int argc, char **argv)
 			.version = "1.0.0",
 			.actions = actions,
 			.middleware = middleware,
-			.routes = routes,
 			.tasks = tasks,
 			.rooms = chat_rooms,
 			.allowed = MUSTER_ALLOW_LOG | MUSTER_ALLOW_STATUS,
+			.public_folder = public_folder(),
 			.on_start = start,
 			.tcp = "5000",
 			.welcome = "Hello! Welcome to the muster api",

@@ -238,9 +238,10 @@ MUSTER_PUBLIC void muster_set_status(struct muster_call *call, int status);
  * end but that of muster_set_deadline(), and an action that fails cuts the
  * connection, so that half of an answer is not taken for all of it.
  *
- * All of them: 0; -ECANCELED: the client has gone, or takes nothing for
- * limits.idle_ms; -ENOTSUP: not over HTTP, or for another action; -EINVAL: it
- * was begun already, was not yet, or has failed.
+ * All of them: 0; -ECANCELED: the client has gone, takes nothing for
+ * limits.idle_ms, or has asked for the head alone; -ENOTSUP: not over HTTP, or
+ * for another action; -EINVAL: it was begun already, was not yet, or has
+ * failed.
  */
 
 /* `length` of what will be written, or MUSTER_CALL_UNKNOWN. -EINVAL also: a

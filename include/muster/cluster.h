@@ -120,6 +120,10 @@ struct muster_options {
 	uint32_t max_surge;       /* reload: how many above the number; 1 */
 	uint32_t max_unavailable; /* reload: how many below; 0 */
 
+	/* How long a key seals the tickets of TLS sessions, which every worker
+	 * can resume; it opens them for twice as long after. An hour. */
+	uint32_t ticket_ms;
+
 	bool no_signals; /* leave TERM, INT, HUP, USR2, TTIN... alone */
 	const char *log; /* off error warn info debug; MUSTER_LOG, else warn */
 };

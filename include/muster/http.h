@@ -1,5 +1,5 @@
 /*
- * muster/http.h - a worker's HTTP/1.1 server.
+ * muster/http.h - a worker's server of HTTP/1.1 and HTTP/2.
  *
  *     static void hello(struct muster_http *http, void *arg)
  *     {
@@ -16,6 +16,14 @@
  *
  * When the worker is told to go, replies carry "Connection: close", and idle
  * connections get drain_idle_ms for one more request.
+ *
+ * HTTP/2 (RFC 9113) is spoken to whoever begins with its preface: "prior
+ * knowledge", or what was agreed on over TLS. To a handler such a request is
+ * like any other; up to 100 of a connection are handled at once, and replies
+ * leave as they are ready. What is said here of a connection that is closed or
+ * cut is then said of the request's stream; those limits that are not for a
+ * request are for the connection. Going, the server says GOAWAY, and finishes
+ * what it has taken.
  */
 #ifndef MUSTER_HTTP_H
 #define MUSTER_HTTP_H
@@ -59,6 +67,13 @@ enum muster_http_log_format {
 	MUSTER_HTTP_LOG_JSON,     /* an object a line */
 };
 
+/* PEM files: a certificate, with what links it to its root behind it, and its
+ * key, without a passphrase. */
+struct muster_certificate {
+	const char *certificate;
+	const char *key; /* NULL: it is in the same file */
+};
+
 struct muster_http_options {
 	muster_http_fn handler;
 	/* Called for a request with a body, before that is read: see "Bodies
@@ -82,10 +97,26 @@ struct muster_http_options {
 	 * without room are dropped, and counted in the log. */
 	const char *access_log;
 	enum muster_http_log_format access_log_format;
+	/* Of https://, which needs one, and of muster_http_serve(), which then
+	 * speaks TLS. The files are read when a worker listens, so a reload
+	 * brings new ones. `others` are for clients that ask for a name which
+	 * is in one of them, and not in this; they end with one without a
+	 * certificate. May be NULL. */
+	struct muster_certificate certificate;
+	const struct muster_certificate *others;
 };
 
-/* http://HOST:PORT, HOST:PORT, unix:PATH and the rest of muster_listen(), with
- * its failures. */
+/*
+ * http://HOST:PORT, HOST:PORT, unix:PATH and the rest of muster_listen(), with
+ * its failures.
+ *
+ * https://HOST:PORT is the same over TLS 1.2 or 1.3, with a certificate of the
+ * options. Sessions are resumed by any worker of the cluster. Hands are to be
+ * shaken, and the first request to be complete, within head_ms of each other;
+ * who speaks HTTP there without TLS is told so with 400. -EINVAL, too: a file
+ * cannot be used (TLS_CERTIFICATE, TLS_KEY), or there is a certificate, and the
+ * URL does not say whether it is http:// or https://.
+ */
 MUSTER_PUBLIC MUSTER_MUST_READ int
 muster_http_listen(struct muster_cluster *cluster, const char *url,
 		   muster_http_fn handler, void *arg);
@@ -128,6 +159,9 @@ MUSTER_PUBLIC const char *muster_http_cookie(struct muster_http *http,
 /* Numeric: the peer's, or what trusted proxies say. "" for a unix socket, or
  * where the client had left before this was first asked. */
 MUSTER_PUBLIC const char *muster_http_client(const struct muster_http *http);
+
+/* Did it come over TLS, from the peer? What a proxy says does not count. */
+MUSTER_PUBLIC bool muster_http_is_secure(const struct muster_http *http);
 
 /*
  * ---- Bodies that are not waited for ----
@@ -294,9 +328,9 @@ MUSTER_PUBLIC MUSTER_MUST_READ int muster_http_begin(struct muster_http *http,
 						     int status,
 						     const char *type,
 						     uint64_t length);
-/* Copies. -EAGAIN: nothing was taken, as 256 KiB wait for the client: on_drain
- * will be called. -EPIPE: the client has left. -EMSGSIZE: that is more than the
- * length. -EINVAL: not begun. */
+/* Copies. -EAGAIN: nothing was taken, as 256 KiB (HTTP/2: 64) wait for the
+ * client: on_drain will be called. -EPIPE: the client has left. -EMSGSIZE: that
+ * is more than the length. -EINVAL: not begun. */
 MUSTER_PUBLIC MUSTER_MUST_READ int
 muster_http_write(struct muster_http *http, const void *bytes, size_t length);
 /* The same without a copy: release(arg) is called once the bytes are needed no

@@ -51,8 +51,10 @@ struct muster_app {
 	muster_fiber_fn on_stop;
 	void *arg; /* of both */
 
-	const char *listen;        /* unless it is said elsewhere; "8080" */
-	const char *tcp;           /* the same for TCP's lines; none */
+	const char *listen; /* unless it is said elsewhere; "8080" */
+	const char *tcp;    /* the same for TCP's lines; none */
+	/* Of https://HOST:PORT as `listen` and tls://HOST:PORT as `tcp`. */
+	struct muster_certificate certificate;
 	const char *welcome;       /* what WebSocket and TCP say first;
 				    * "Welcome" */
 	const char *public_folder; /* files for all other paths; none */

@@ -17,7 +17,9 @@
  *
  * At most once, in the order of each publisher. A message that was missed (an
  * outage of the store, a handler that is too slow) is told as a gap, never
- * passed over in silence. For what must arrive, see muster/task.h.
+ * passed over in silence. What is published with a replay is kept for a while,
+ * so that who was cut off has it later, and only what is beyond that is a gap.
+ * For what must arrive, see muster/task.h.
  */
 #ifndef MUSTER_PUBSUB_H
 #define MUSTER_PUBSUB_H
@@ -58,6 +60,26 @@ typedef void (*muster_news_fn)(struct muster *muster,
 MUSTER_PUBLIC MUSTER_MUST_READ int
 muster_publish(struct muster *muster, const char *where, const char *payload);
 
+/* How many can be kept on a channel; and 8 MiB of them. */
+#define MUSTER_REPLAY_MAX 65536
+
+struct muster_publish_options {
+	/* How many of the channel's last messages are kept, so that those who
+	 * subscribe with a replay have them after an outage; 0: this one is
+	 * not. All who publish there should say the same. */
+	uint32_t replay;
+	uint32_t replay_ms; /* and for how long; 60,000 */
+	/* Where not NULL it waits, as muster_publish_counted() does. */
+	int64_t *receivers;
+};
+
+/* Publishes, and keeps it, in one step. -EINVAL too where a type is to have a
+ * replay, or `replay` is over MUSTER_REPLAY_MAX. `options` may be NULL. */
+MUSTER_PUBLIC MUSTER_MUST_READ int
+muster_publish_with(struct muster *muster, const char *where,
+		    const char *payload,
+		    const struct muster_publish_options *options);
+
 /* The same, and waits for how many servers it was handed to (-1: the store
  * cannot say). On a fiber. */
 MUSTER_PUBLIC MUSTER_MUST_READ int muster_publish_counted(struct muster *muster,
@@ -76,6 +98,25 @@ MUSTER_PUBLIC MUSTER_MUST_READ int muster_publish_counted(struct muster *muster,
 MUSTER_PUBLIC int muster_subscribe(struct muster *muster, const char *where,
 				   muster_news_fn fn, void *arg,
 				   struct muster_subscription **subscription);
+struct muster_subscribe_options {
+	/* After an outage, and whenever a message is missing, what is kept of
+	 * the channel is asked for, and comes before what is newer: once, in
+	 * the order of each publisher. A gap is then what is kept no longer, of
+	 * what was published with a replay. For a channel, not for a pattern.
+	 */
+	bool replay;
+	/* And at first what was kept within that time until now; 0: nothing. */
+	uint32_t since_ms;
+	uint32_t room; /* see muster_subscription_set_room(); 1,024 */
+};
+
+/* The same, with options; NULL: none. -EINVAL too where a type or a pattern is
+ * to have a replay. */
+MUSTER_PUBLIC int
+muster_subscribe_with(struct muster *muster, const char *where,
+		      const struct muster_subscribe_options *options,
+		      muster_news_fn fn, void *arg,
+		      struct muster_subscription **subscription);
 /* No message after the one that is being handled. May be called from its own
  * handler. NULL is fine. */
 MUSTER_PUBLIC void muster_unsubscribe(struct muster_subscription *subscription);
@@ -89,7 +130,8 @@ muster_subscription_set_room(struct muster_subscription *subscription,
 
 enum muster_gap_cause {
 	MUSTER_GAP_LOST = 1, /* published, and never came */
-	MUSTER_GAP_OUTAGE,   /* the way was interrupted, nobody knows what of */
+	MUSTER_GAP_OUTAGE,   /* the way was interrupted, nobody knows what of;
+				or the store has lost what was kept */
 	MUSTER_GAP_SLOW,     /* a handler here did not keep up */
 };
 
@@ -113,7 +155,8 @@ struct muster_bus_counts {
 	uint64_t received;
 	uint64_t delivered; /* to handlers */
 	uint64_t unwanted;  /* of a type or on a channel without a handler */
-	uint64_t missed;
+	uint64_t missed;    /* that did not come when they were published */
+	uint64_t recovered; /* of those, that came later: they had been kept */
 	uint64_t dropped_slow;
 	uint64_t forged; /* a wrong signature, or an unknown key */
 	uint64_t replayed;

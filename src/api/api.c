@@ -85,6 +85,9 @@ static void run(struct muster *muster, void *arg)
 	call_run(call);
 	if (routine->was_late && !call->has_failed && !request->is_streamed)
 		muster_fail(call, 504, "the action took too long");
+	if (api->muster->is_late && routine->is_cancelled &&
+	    !call->has_failed && !request->is_streamed)
+		muster_fail(call, 503, "the server is shutting down");
 	if (call->has_failed) {
 		json_write_name(&call->writer, "error");
 		json_write_text(&call->writer, call->error);

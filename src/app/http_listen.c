@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "app/secure.h"
 #include "base/mem.h"
 #include "base/must.h"
 #include "cluster/cluster.h"
@@ -81,19 +82,28 @@ static void on_listener_freed(void *owner)
 	loop_defer(service->cluster->loop, &service->freed);
 }
 
-/* NULL, and a problem: the access log cannot be written. */
+/* NULL, and a problem: the access log cannot be written, or a certificate not
+ * be used. */
 static struct service *service_new(struct muster_cluster *cluster,
 				   const struct muster_http_options *options,
+				   bool is_secure,
 				   const struct http_listen_owner *owner)
 {
 	struct access_log *access_log = NULL;
+	struct tls_context *tls = NULL;
 
+	if (is_secure &&
+	    secure_open(cluster, &options->certificate, options->others,
+			http_protocols, http_plain_reply, &tls) < 0)
+		return NULL;
 	/* The primary serves nobody. */
 	if (options->access_log != NULL && !muster_is_primary(cluster) &&
 	    access_log_open(cluster->loop, options->access_log,
 			    options->access_log_format, &cluster->problem,
-			    &access_log) < 0)
+			    &access_log) < 0) {
+		tls_context_free(tls);
 		return NULL;
+	}
 	struct service *service = mem_zalloc(sizeof(*service));
 	struct http_settings settings = {
 		.handler = options->handler,
@@ -105,6 +115,7 @@ static struct service *service_new(struct muster_cluster *cluster,
 		.trusted_proxies = options->trusted_proxies,
 		.trusts_forwarded = options->trusts_forwarded,
 		.access_log = access_log,
+		.tls = tls,
 		.refuse = owner->refuse,
 		.wants_head = owner->wants_head,
 		.meters = cluster->self != NULL ? self_meters(cluster->self)
@@ -166,18 +177,25 @@ int http_listen(struct muster_cluster *cluster, const char *url,
 		struct muster_listener **listener_out)
 {
 	struct muster_listen_options listen = options->listen;
+	struct secure_url where;
 	int error = check(cluster, options);
 
 	if (error < 0)
 		return error;
-	struct service *service = service_new(cluster, options, owner);
+	error = secure_read_url(cluster, url, "https://", &options->certificate,
+				&where);
+	if (error < 0)
+		return error;
+	struct service *service =
+		service_new(cluster, options, where.is_secure, owner);
 
 	if (service == NULL)
 		return cluster->problem.code;
 	listen.on_connection = on_connection;
 	listen.on_datagram = NULL;
 	listen.arg = service;
-	error = muster_listen_with(cluster, url, &listen, &service->listener);
+	error = muster_listen_with(cluster, where.plain, &listen,
+				   &service->listener);
 	if (error < 0) {
 		free_service(service);
 		return error;
@@ -228,6 +246,9 @@ static bool is_same(const struct muster_http_options *one,
 	       one->trusts_forwarded == other->trusts_forwarded &&
 	       one->access_log == other->access_log &&
 	       one->access_log_format == other->access_log_format &&
+	       one->certificate.certificate == other->certificate.certificate &&
+	       one->certificate.key == other->certificate.key &&
+	       one->others == other->others &&
 	       memcmp(&one->limits, &other->limits, sizeof(one->limits)) == 0;
 }
 
@@ -246,7 +267,9 @@ static struct service *find_service(struct muster_cluster *cluster,
 		    is_same(&service->options, options))
 			return service;
 	}
-	return service_new(cluster, options, &(struct http_listen_owner){ 0 });
+	return service_new(cluster, options,
+			   options->certificate.certificate != NULL,
+			   &(struct http_listen_owner){ 0 });
 }
 
 int muster_http_serve(struct muster_cluster *cluster, int descriptor,

@@ -111,6 +111,7 @@ static int listen_http(struct program *program)
 		.trusted_proxies = given->trusted_proxies,
 		.access_log = given->access_log,
 		.access_log_format = given->access_log_format,
+		.certificate = given->certificate,
 	};
 	struct http_listen_owner owner = {
 		.on_freed = on_connections_gone,
@@ -138,8 +139,8 @@ static int listen_tcp(struct program *program)
 
 	if (program->options.tcp == NULL)
 		return 0;
-	int error =
-		talk_listen_tcp(program->talk, program->options.tcp, &options);
+	int error = talk_listen_tcp(program->talk, program->options.tcp,
+				    &options, &program->options.certificate);
 
 	if (error == 0)
 		node_hold(program->muster);
@@ -319,13 +320,33 @@ static int run_worker(struct program *program)
 
 /* ---- the primary ---- */
 
+static bool is_secure(const char *url, const char *scheme)
+{
+	return strncmp(url, scheme, strlen(scheme)) == 0;
+}
+
+/* "s" where it is to be https:// and wss://. */
+static const char *s_of(const struct program *program, size_t listener)
+{
+	return is_secure(program->options.listen[listener], "https://") ? "s"
+									: "";
+}
+
 static void announce_examples(const struct program *program, int port)
 {
 	const char *const *examples = program->app->examples;
+	const char *before = "try:";
 
-	for (size_t i = 0; examples != NULL && examples[i] != NULL; i++)
-		printf("%s curl http://localhost:%d/api/%s\n",
-		       i == 0 ? "try:" : "    ", port, examples[i]);
+	if (program->options.public_folder != NULL) {
+		printf("%s http%s://localhost:%d/ in a browser\n", before,
+		       s_of(program, 0), port);
+		before = "    ";
+	}
+	for (size_t i = 0; examples != NULL && examples[i] != NULL; i++) {
+		printf("%s curl http%s://localhost:%d/api/%s\n", before,
+		       s_of(program, 0), port, examples[i]);
+		before = "    ";
+	}
 }
 
 static void announce_http(const struct program *program)
@@ -338,8 +359,8 @@ static void announce_http(const struct program *program)
 		const struct heard *address = &program->heard[i];
 
 		if (address->port > 0)
-			printf("%shttp://localhost:%d", i > 0 ? ", " : "",
-			       address->port);
+			printf("%shttp%s://localhost:%d", i > 0 ? ", " : "",
+			       s_of(program, i), address->port);
 		else
 			printf("%s%s", i > 0 ? ", " : "", address->url);
 	}
@@ -347,18 +368,23 @@ static void announce_http(const struct program *program)
 	if (first->port == 0)
 		return;
 	announce_examples(program, first->port);
-	printf("     ws://localhost:%d/ws    WebSocket; /primus for clients of "
+	printf("     ws%s://localhost:%d/ws   and /primus, for clients of "
 	       "actionHero\n",
-	       first->port);
+	       s_of(program, 0), first->port);
 }
 
-static void announce_tcp(const struct heard *address)
+static void announce_tcp(const struct program *program,
+			 const struct heard *address)
 {
-	if (address->port > 0)
-		printf("     telnet localhost %d    a line an action\n",
+	if (address->port > 0 && is_secure(program->options.tcp, "tls://"))
+		printf("     openssl s_client -connect localhost:%d   and a "
+		       "line: status\n",
+		       address->port);
+	else if (address->port > 0)
+		printf("     telnet localhost %d       and a line: status\n",
 		       address->port);
 	else
-		printf("     %s    a line an action\n", address->url);
+		printf("     %s   and a line: status\n", address->url);
 }
 
 static void announce(struct program *program)
@@ -366,7 +392,8 @@ static void announce(struct program *program)
 	program->is_announced = true;
 	announce_http(program);
 	if (program->options.tcp != NULL)
-		announce_tcp(&program->heard[program->heard_count - 1]);
+		announce_tcp(program,
+			     &program->heard[program->heard_count - 1]);
 	printf("     kill -HUP %d   rolls every worker over\n"
 	       "     kill -TTIN %d  adds a worker; TTOU takes one away\n"
 	       "Ctrl-C stops it\n",

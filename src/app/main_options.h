@@ -12,7 +12,7 @@
 #include "base/problem.h"
 #include "wire/document.h"
 
-#define MAIN_OPTIONS_MAX 48
+#define MAIN_OPTIONS_MAX 64
 
 /* What is done instead of serving. */
 enum main_mode {
@@ -42,7 +42,8 @@ struct main_given {
 /* Texts and lists (which end with NULL) are the arena's, or outlast it. */
 struct main_options {
 	const char *const *listen;
-	const char *tcp;   /* NULL: off */
+	const char *tcp; /* NULL: off */
+	struct muster_certificate certificate;
 	const char *store; /* NULL: the embedded one */
 	const char *token;
 	const char *token_file;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/secure.h"
 #include "base/mem.h"
 #include "cluster/cluster.h"
 #include "cluster/listener.h"
@@ -14,6 +15,7 @@ struct talk_service {
 	struct sessions *sessions;
 	struct websocket_server *websocket; /* NULL: closed */
 	struct tcp_server *tcp;             /* the same */
+	struct tls_context *tls;            /* of TCP; NULL: none */
 	struct muster_listener *listener;   /* NULL: none, or freed */
 	struct loop_task freed;
 	void (*on_freed)(void *owner);
@@ -55,6 +57,7 @@ static void on_close(struct cluster_part *part)
 	cluster_remove_part(part);
 	loop_undefer(&service->freed);
 	talk_close(service);
+	tls_context_free(service->tls);
 	sessions_free(service->sessions);
 	free(service);
 }
@@ -109,13 +112,16 @@ static void on_connection_closed(void *token)
 static void on_connection(struct muster_connection *connection, void *arg)
 {
 	struct talk_service *service = arg;
+	int descriptor = muster_connection_descriptor(connection);
 
 	if (service->tcp == NULL)
 		muster_connection_close(connection);
+	else if (service->tls != NULL)
+		tcp_server_take_secure(service->tcp, descriptor, service->tls,
+				       on_connection_closed, connection);
 	else
-		tcp_server_take(service->tcp,
-				muster_connection_descriptor(connection),
-				on_connection_closed, connection);
+		tcp_server_take(service->tcp, descriptor, on_connection_closed,
+				connection);
 }
 
 /* The last connection tells from within the server, so it goes later. */
@@ -128,15 +134,25 @@ static void on_listener_freed(void *owner)
 }
 
 int talk_listen_tcp(struct talk_service *service, const char *url,
-		    const struct muster_listen_options *options)
+		    const struct muster_listen_options *options,
+		    const struct muster_certificate *certificate)
 {
 	struct muster_listen_options listen = *options;
+	struct secure_url where;
+	int error = secure_read_url(service->cluster, url, "tls://",
+				    certificate, &where);
+
+	if (error == 0 && where.is_secure)
+		error = secure_open(service->cluster, certificate, NULL, NULL,
+				    NULL, &service->tls);
+	if (error < 0)
+		return error;
 
 	listen.on_connection = on_connection;
 	listen.on_datagram = NULL;
 	listen.arg = service;
-	int error = muster_listen_with(service->cluster, url, &listen,
-				       &service->listener);
+	error = muster_listen_with(service->cluster, where.plain, &listen,
+				   &service->listener);
 
 	if (error < 0) {
 		service->listener = NULL;

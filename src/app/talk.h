@@ -4,6 +4,7 @@
  */
 #pragma once
 #include <muster/cluster.h>
+#include <muster/http.h>
 
 #include "api/api.h"
 #include "server/tcp.h"
@@ -33,7 +34,9 @@ void talk_upgrade(struct talk_service *service, struct muster_http *http,
 		  bool is_primus);
 
 /* As muster_listen_with(), with its failures; on_connection and arg of
- * `options` are not used. Once. */
+ * `options` are not used. tls://HOST:PORT is over TLS, with the certificate,
+ * whose failures are those of muster_http_listen_with(). Once. */
 __attribute__((warn_unused_result)) int
 talk_listen_tcp(struct talk_service *service, const char *url,
-		const struct muster_listen_options *options);
+		const struct muster_listen_options *options,
+		const struct muster_certificate *certificate);

@@ -8,12 +8,45 @@
 #include <muster/pubsub.h>
 
 #include "base/json.h"
+#include "base/quantity.h"
 #include "cli/guest.h"
 #include "cli/print.h"
 
 /* ---- publish ---- */
 
-static const struct command_option publish_options[] = { GUEST_ROWS, { 0 } };
+enum {
+	REPLAY = GUEST_OPTIONS,
+	REPLAY_TIME,
+	PUBLISH_OPTIONS,
+};
+
+static const struct command_option publish_options[PUBLISH_OPTIONS + 1] = {
+	GUEST_ROWS,
+	[REPLAY] = { 0, "replay", NULL, "N",
+		     "keep the last N of the channel for who was cut off "
+		     "(none)" },
+	[REPLAY_TIME] = { 0, "replay-time", NULL, "TIME",
+			  "and for how long (60s)" },
+};
+
+static int take_publish(void *context, int option, const char *value)
+{
+	struct muster_publish_options *options = context;
+	long number;
+
+	if (option == REPLAY_TIME)
+		return quantity_read_time_ms(value, &options->replay_ms) &&
+				       options->replay_ms > 0
+			       ? COMMAND_DONE
+			       : guest_wants(&publish_command, option,
+					     "a time such as 30s", value);
+	if (!arguments_read_number(value, 1, MUSTER_REPLAY_MAX, &number))
+		return guest_wants(&publish_command, option,
+				   "a number of messages from 1 to 65536",
+				   value);
+	options->replay = (uint32_t)number;
+	return COMMAND_DONE;
+}
 
 static int check_payload(const struct guest *guest)
 {
@@ -30,10 +63,12 @@ static int check_payload(const struct guest *guest)
 
 static int publish(struct guest *guest)
 {
+	struct muster_publish_options *options = guest->context;
 	int64_t receivers = 0;
 
-	if (muster_publish_counted(guest->muster, guest->operands[0],
-				   guest->operands[1], &receivers) < 0)
+	options->receivers = &receivers;
+	if (muster_publish_with(guest->muster, guest->operands[0],
+				guest->operands[1], options) < 0)
 		return guest_failed(guest);
 	if (guest->is_json)
 		print_json(json_pack("{s:s, s:o}", "channel",
@@ -45,11 +80,15 @@ static int publish(struct guest *guest)
 
 static int run_publish(struct arguments *arguments)
 {
+	struct muster_publish_options options = { 0 };
+
 	return guest_run(arguments, &(struct guest_plan){
+					    .take = take_publish,
 					    .check = check_payload,
 					    .run = publish,
 					    .least = 2,
 					    .most = 2,
+					    .context = &options,
 				    });
 }
 
@@ -67,6 +106,7 @@ const struct command publish_command = {
 
 enum {
 	COUNT = GUEST_OPTIONS,
+	SINCE,
 	SUBSCRIBE_OPTIONS,
 };
 
@@ -74,11 +114,15 @@ static const struct command_option subscribe_options[SUBSCRIBE_OPTIONS + 1] = {
 	GUEST_ROWS,
 	[COUNT] = { 'n', "count", NULL, "N",
 		    "end after so many messages (never)" },
+	[SINCE] = { 0, "since", NULL, "TIME",
+		    "what was kept in that time first, and what is missed "
+		    "later" },
 };
 
 struct listening {
 	const struct guest *guest;
 	long left; /* 0: for ever */
+	struct muster_subscribe_options options;
 	bool is_done;
 	int where_width; /* of the longest so far */
 	int from_width;
@@ -88,6 +132,14 @@ static int take(void *context, int option, const char *value)
 {
 	struct listening *listening = context;
 
+	if (option == SINCE) {
+		listening->options.replay = true;
+		return quantity_read_time_ms(value,
+					     &listening->options.since_ms)
+			       ? COMMAND_DONE
+			       : guest_wants(&subscribe_command, option,
+					     "a time such as 30s", value);
+	}
 	if (arguments_read_number(value, 1, 1000000000, &listening->left))
 		return COMMAND_DONE;
 	return guest_wants(&subscribe_command, option,
@@ -161,8 +213,9 @@ static int subscribe(struct guest *guest)
 	listening->guest = guest;
 	muster_on_gap(guest->muster, on_gap, NULL);
 	for (size_t i = 0; i < guest->operand_count; i++)
-		if (muster_subscribe(guest->muster, guest->operands[i], on_news,
-				     listening, NULL) < 0)
+		if (muster_subscribe_with(guest->muster, guest->operands[i],
+					  &listening->options, on_news,
+					  listening, NULL) < 0)
 			return guest_failed(guest);
 	if (!guest->is_json)
 		fprintf(stderr, "listening, Ctrl-C ends it\n");
@@ -191,7 +244,8 @@ const struct command subscribe_command = {
 	.summary = "show the messages of channels and types, as they come",
 	.details = "  muster subscribe '/prices/*' priceChanged\n"
 		   "The last part of a channel may be '*' (one part) or '**' "
-		   "(one or more).",
+		   "(one or more).\n"
+		   "With --since each is a channel, no type and no pattern.",
 	.options = subscribe_options,
 	.run = run_subscribe,
 };

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,7 +17,15 @@ static struct board *map(int descriptor)
 	void *memory = mmap(NULL, sizeof(struct board), PROT_READ | PROT_WRITE,
 			    MAP_SHARED, descriptor, 0);
 
-	return memory == MAP_FAILED ? NULL : memory;
+	if (memory == MAP_FAILED)
+		return NULL;
+	struct board *board = memory;
+
+	/* Only a kernel without core dumps does not know that. */
+	DISCARD(madvise(&board->keys,
+			sizeof(*board) - offsetof(struct board, keys),
+			MADV_DONTDUMP));
+	return board;
 }
 
 struct board *board_new(int *descriptor)
@@ -50,6 +59,34 @@ void board_free(struct board *board)
 {
 	if (board != NULL)
 		munmap(board, sizeof(*board));
+}
+
+/* The place of a key; that of the next one is where nobody looks. */
+static uint32_t place(uint32_t number)
+{
+	return number % BOARD_KEYS;
+}
+
+void board_make_key(struct board *board)
+{
+	struct board_keys *keys = &board->keys;
+	uint32_t made = atomic_load(&keys->made);
+	struct board_key *key = &keys->list[place(made)];
+
+	MUST(getrandom(key, sizeof(*key), 0) == sizeof(*key));
+	atomic_store(&keys->made, made + 1);
+}
+
+bool board_find_key(const struct board *board, unsigned age,
+		    struct board_key *key)
+{
+	const struct board_keys *keys = &board->keys;
+	uint32_t made = atomic_load(&keys->made);
+
+	if (age >= BOARD_KEY_AGES || age >= made)
+		return false;
+	*key = keys->list[place(made - 1 - age)];
+	return true;
 }
 
 uint64_t board_sum(const struct board *board, size_t meter)

@@ -67,6 +67,7 @@ static void resolve(struct muster_options *options)
 	set_default(&options->backoff_max_ms, 15000);
 	set_default(&options->failures_max, 8);
 	set_default(&options->failure_window_ms, 60000);
+	set_default(&options->ticket_ms, 3600 * 1000);
 	if (options->max_surge == 0 && options->max_unavailable == 0)
 		options->max_surge = 1;
 	/* A ping must have a time of its own. */
@@ -292,6 +293,12 @@ void cluster_drain_parts(struct muster_cluster *cluster)
 		if (part->on_drain != NULL)
 			part->on_drain(part);
 	}
+}
+
+const struct board *cluster_board(const struct muster_cluster *cluster)
+{
+	return cluster->self != NULL ? self_board(cluster->self)
+				     : primary_board(cluster->primary);
 }
 
 void cluster_tell_died(struct muster_cluster *cluster, int pid)

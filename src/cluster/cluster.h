@@ -16,6 +16,7 @@
 #include "cluster/settings.h"
 #include "loop/loop.h"
 
+struct board;
 struct primary;
 struct self;
 struct signals;
@@ -66,4 +67,6 @@ void cluster_release(struct muster_cluster *cluster);
 
 /* Tells the parts, once, that it is time to finish. */
 void cluster_drain_parts(struct muster_cluster *cluster);
+/* The memory that the primary and its workers share. */
+const struct board *cluster_board(const struct muster_cluster *cluster);
 void cluster_tell_died(struct muster_cluster *cluster, int pid);

@@ -645,6 +645,13 @@ static const struct notify_events notify_events = {
 
 /* ---- birth and death ---- */
 
+static void on_ticket_time(void *owner)
+{
+	struct primary *primary = owner;
+
+	board_make_key(primary->board);
+}
+
 struct primary *primary_new(struct muster_cluster *cluster)
 {
 	struct primary *primary = mem_zalloc(sizeof(*primary));
@@ -657,6 +664,11 @@ struct primary *primary_new(struct muster_cluster *cluster)
 	primary->tell_setups.run = run_tell_setups;
 	primary->board = board_new(&primary->board_descriptor);
 	primary->handover = handover_new(cluster->loop, primary->board);
+	board_make_key(primary->board);
+	primary->tickets =
+		timer_open(cluster->loop, on_ticket_time, primary, false);
+	timer_start(primary->tickets, cluster->options.ticket_ms,
+		    cluster->options.ticket_ms);
 	primary->notify = notify_open(cluster->loop, &notify_events, primary);
 	primary->listeners = listeners_new(cluster, primary->handover);
 	pool_init(primary);
@@ -672,6 +684,11 @@ struct primary *primary_new(struct muster_cluster *cluster)
 	}
 	primary_remember_window(primary);
 	return primary;
+}
+
+const struct board *primary_board(const struct primary *primary)
+{
+	return primary->board;
 }
 
 static void forget_worker(struct primary *primary, struct muster_worker *worker)
@@ -706,6 +723,7 @@ void primary_free(struct primary *primary)
 	loop_undefer(&primary->check_done);
 	loop_undefer(&primary->tell_setups);
 	timer_close(primary->ping);
+	timer_close(primary->tickets);
 	timer_close(primary->sweep);
 	notify_close(primary->notify);
 	reload_fini(primary);

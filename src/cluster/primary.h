@@ -10,6 +10,7 @@
 #include "cluster/cluster.h"
 #include "cluster/worker.h"
 
+struct board;
 struct primary;
 
 struct primary *primary_new(struct muster_cluster *cluster);
@@ -32,6 +33,7 @@ int primary_disconnect(struct primary *primary, muster_done_fn on_done,
 		       void *arg);
 void primary_signal(struct primary *primary, int signal);
 
+const struct board *primary_board(const struct primary *primary);
 struct muster_worker *primary_find(struct primary *primary, int id);
 struct muster_worker *primary_next(struct primary *primary, int after_id);
 size_t primary_count(const struct primary *primary);

@@ -50,6 +50,7 @@ struct primary {
 	struct pool pool;
 	struct reload reload;
 	struct timer *ping;
+	struct timer *tickets;
 	struct timer *sweep; /* primary_sweep(), when all have settled */
 	bool is_stopping;
 	struct list done; /* of struct waiting_done */

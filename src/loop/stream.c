@@ -10,10 +10,13 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "loop/loop_internal.h"
+#include "loop/stream_cipher.h"
 
 #define MAGIC 0x73747265u
 /* As much of a file as is sent before others have their turn. */
 #define FILE_BYTES_MAX (2u << 20)
+/* The same where they have to be read, and encrypted. */
+#define SECRET_FILE_BYTES_MAX (256u << 10)
 
 /* Queued behind the bytes, in the order of the writes. */
 struct piece {
@@ -29,7 +32,8 @@ struct stream {
 	struct loop *loop;
 	const struct stream_events *events;
 	void *owner;
-	struct buffer queue;     /* waits for the descriptor to take it */
+	struct stream_cipher *cipher; /* NULL: none */
+	struct buffer queue;          /* waits for the descriptor to take it */
 	struct list pieces;      /* behind it; zeroed until there was one */
 	uint64_t piece_bytes;    /* of them all */
 	struct loop_task report; /* tells a failed write, outside of it */
@@ -41,6 +45,7 @@ struct stream {
 	bool is_reading : 1;
 	bool has_ended : 1; /* the peer's way */
 	bool is_shut : 1;   /* ours, once the queue is empty */
+	bool owes_shut : 1; /* the cipher has not got it out yet */
 };
 
 static void on_handle_closed(uv_handle_t *handle)
@@ -100,15 +105,25 @@ static void queue_piece(struct stream *stream, const struct stream_piece *of)
 	stream->piece_bytes += of->length;
 }
 
+/* Does the cipher have something to send before it reads on? */
+static bool is_blocked(const struct stream *stream)
+{
+	return stream->cipher != NULL && stream->cipher->wants_write;
+}
+
 static uint8_t wanted(const struct stream *stream)
 {
+	bool is_queued = is_queueing(stream) || stream->owes_shut;
+	bool is_ready = stream_is_ready(stream);
 	uint8_t events = 0;
 
 	if (stream->error < 0)
 		return 0;
-	if (stream->is_reading && !stream->has_ended)
-		events |= UV_READABLE;
-	if (is_queueing(stream))
+	/* Hands are shaken by reading, whatever is wanted of the stream. */
+	if ((stream->is_reading && !stream->has_ended) ||
+	    (!is_ready && is_queued))
+		events |= is_blocked(stream) ? UV_WRITABLE : UV_READABLE;
+	if (is_ready && is_queued)
 		events |= UV_WRITABLE;
 	return events;
 }
@@ -173,26 +188,66 @@ static void narrow_poll(struct stream *stream)
 		MUST(uv_poll_start(&stream->handle, events, on_uv_poll) == 0);
 }
 
-/* Calls back last. */
-static void read_once(struct stream *stream)
+/* What a read has brought, or -errno. Calls back last. */
+static void deliver(struct stream *stream, ssize_t length)
 {
-	uint8_t *scratch = loop_scratch(stream->loop);
-	ssize_t length;
-
-	do
-		length = read(stream->descriptor, scratch, LOOP_SCRATCH_BYTES);
-	while (length < 0 && errno == EINTR);
-
 	if (length > 0) {
-		stream->events->on_bytes(stream->owner, scratch,
+		stream->events->on_bytes(stream->owner,
+					 loop_scratch(stream->loop),
 					 (size_t)length);
 	} else if (length == 0) {
 		stream->has_ended = true;
 		stream->events->on_end(stream->owner, 0);
-	} else if (errno != EAGAIN) {
-		set_error(stream, -errno);
+	} else if (length != -EAGAIN) {
+		set_error(stream, (int)length);
 		stream->events->on_end(stream->owner, stream->error);
 	}
+}
+
+/* All that the cipher has: the poll knows nothing of what it keeps. */
+static void read_secret(struct stream *stream)
+{
+	struct stream_cipher *cipher = stream->cipher;
+	bool is_closed = false;
+	ssize_t length;
+
+	cipher->is_closed = &is_closed;
+	do {
+		length = cipher->ops->read(cipher, loop_scratch(stream->loop),
+					   LOOP_SCRATCH_BYTES);
+		deliver(stream, length);
+	} while (!is_closed && length > 0 && stream->is_reading &&
+		 cipher->ops->has_more(cipher));
+	if (is_closed)
+		return;
+	cipher->is_closed = NULL;
+	join_poll(stream); /* what waited for the hands to be shaken */
+}
+
+/* Calls back last. */
+static void read_once(struct stream *stream)
+{
+	ssize_t length;
+
+	if (stream->cipher != NULL) {
+		read_secret(stream);
+		return;
+	}
+	do
+		length = read(stream->descriptor, loop_scratch(stream->loop),
+			      LOOP_SCRATCH_BYTES);
+	while (length < 0 && errno == EINTR);
+	deliver(stream, length < 0 ? -errno : length);
+}
+
+static void on_more(struct loop_task *task)
+{
+	struct stream_cipher *cipher =
+		LIST_ENTRY(task, struct stream_cipher, more);
+	struct stream *stream = cipher->stream;
+
+	if (stream->is_reading && !stream->has_ended && stream->error == 0)
+		read_once(stream);
 }
 
 /* Bytes written, 0 where the descriptor takes none now, or -errno. `flags`:
@@ -206,6 +261,11 @@ static ssize_t write_once(struct stream *stream, const struct iovec *parts,
 				  .msg_iovlen = count };
 	ssize_t length;
 
+	if (!stream_is_ready(stream))
+		return 0;
+	if (stream->cipher != NULL)
+		return stream->cipher->ops->write(stream->cipher, parts, count,
+						  flags);
 	do {
 		if (!stream->is_socket)
 			length = writev(stream->descriptor, parts, (int)count);
@@ -226,8 +286,44 @@ static ssize_t write_once(struct stream *stream, const struct iovec *parts,
 
 static void shut(struct stream *stream)
 {
+	stream->owes_shut = stream->cipher != NULL &&
+			    !stream->cipher->ops->shut(stream->cipher);
+	if (stream->owes_shut)
+		return;
 	/* Fails where the peer is gone, or for a pipe: nothing to do then. */
 	DISCARD(shutdown(stream->descriptor, SHUT_WR));
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* The same, of a file. */
+static ssize_t write_file(struct stream *stream, struct stream_piece *piece)
+{
+	struct stream_cipher *cipher = stream->cipher;
+	off_t offset = (off_t)piece->offset;
+	ssize_t length;
+
+	if (cipher != NULL) {
+		length = cipher->ops->write_file(
+			cipher, piece->descriptor, piece->offset,
+			smaller(piece->length, SECRET_FILE_BYTES_MAX));
+	} else {
+		do
+			length = sendfile(
+				stream->descriptor, piece->descriptor, &offset,
+				smaller(piece->length, FILE_BYTES_MAX));
+		while (length < 0 && errno == EINTR);
+		if (length == 0) /* the file has become shorter */
+			return -EIO;
+		if (length < 0)
+			return errno == EAGAIN ? 0 : -errno;
+	}
+	if (length > 0)
+		piece->offset += (uint64_t)length;
+	return length;
 }
 
 /* The same, of a piece. */
@@ -235,26 +331,16 @@ static ssize_t write_piece(struct stream *stream, struct stream_piece *piece)
 {
 	struct iovec part = { .iov_base = (void *)(uintptr_t)piece->bytes,
 			      .iov_len = (size_t)piece->length };
-	off_t offset = (off_t)piece->offset;
 	ssize_t length;
 
+	if (!stream_is_ready(stream))
+		return 0;
 	if (piece->bytes != NULL) {
 		length = write_once(stream, &part, 1, 0);
 		if (length > 0)
 			piece->bytes = (const uint8_t *)piece->bytes + length;
 	} else {
-		do
-			length = sendfile(stream->descriptor, piece->descriptor,
-					  &offset,
-					  piece->length < FILE_BYTES_MAX
-						  ? (size_t)piece->length
-						  : FILE_BYTES_MAX);
-		while (length < 0 && errno == EINTR);
-		if (length == 0) /* the file has become shorter */
-			return -EIO;
-		if (length < 0)
-			return errno == EAGAIN ? 0 : -errno;
-		piece->offset = (uint64_t)offset;
+		length = write_file(stream, piece);
 	}
 	if (length > 0)
 		piece->length -= (uint64_t)length;
@@ -305,6 +391,7 @@ static int write_pieces(struct stream *stream)
 /* Calls back last. */
 static void write_queue(struct stream *stream)
 {
+	bool was_queueing = is_queueing(stream);
 	int error = write_pieces(stream);
 
 	if (error < 0) {
@@ -317,7 +404,8 @@ static void write_queue(struct stream *stream)
 	buffer_fini(&stream->queue);
 	if (stream->is_shut)
 		shut(stream);
-	stream->events->on_written(stream->owner);
+	if (was_queueing)
+		stream->events->on_written(stream->owner);
 }
 
 /* libuv knows the handle here, so a stream closed by a callback stays in memory
@@ -333,9 +421,14 @@ static void on_uv_poll(uv_poll_t *handle, int status, int events)
 		stream->awaited = 0;
 		events = UV_READABLE | UV_WRITABLE;
 	}
-	if ((events & wanted(stream) & UV_WRITABLE) != 0)
+	if (is_blocked(stream)) {
+		if ((events & wanted(stream) & UV_WRITABLE) != 0)
+			read_once(stream);
+	} else if ((events & wanted(stream) & UV_WRITABLE) != 0) {
 		write_queue(stream);
-	if (!stream->is_closed && (events & wanted(stream) & UV_READABLE) != 0)
+	}
+	if (!stream->is_closed && !is_blocked(stream) &&
+	    (events & wanted(stream) & UV_READABLE) != 0)
 		read_once(stream);
 	if (!stream->is_closed)
 		narrow_poll(stream);
@@ -356,11 +449,41 @@ struct stream *stream_open(struct loop *loop, int descriptor,
 	return stream;
 }
 
+struct stream *stream_open_secret(struct loop *loop, int descriptor,
+				  struct stream_cipher *cipher,
+				  const struct stream_events *events,
+				  void *owner)
+{
+	struct stream *stream = stream_open(loop, descriptor, events, owner);
+
+	cipher->stream = stream;
+	cipher->more.run = on_more;
+	stream->cipher = cipher;
+	return stream;
+}
+
+/* Says the end, where what came before has left. */
+static void close_cipher(struct stream *stream)
+{
+	struct stream_cipher *cipher = stream->cipher;
+
+	if (cipher->is_closed != NULL)
+		*cipher->is_closed = true;
+	loop_undefer(&cipher->more);
+	if (cipher->is_ready && stream->error == 0 && !is_queueing(stream) &&
+	    (!stream->is_shut || stream->owes_shut))
+		DISCARD(cipher->ops->shut(cipher)); /* or it never will be */
+	cipher->ops->free(cipher);
+	stream->cipher = NULL;
+}
+
 int stream_release(struct stream *stream)
 {
 	int descriptor = stream->descriptor;
 
 	MUST(stream->magic == MAGIC && !stream->is_closed);
+	if (stream->cipher != NULL)
+		close_cipher(stream);
 	stream->descriptor = -1;
 	stream->is_closed = true;
 	loop_undefer(&stream->report);
@@ -382,6 +505,21 @@ int stream_descriptor(const struct stream *stream)
 	return stream->descriptor;
 }
 
+struct stream_cipher *stream_cipher(const struct stream *stream)
+{
+	return stream->cipher;
+}
+
+bool stream_is_secret(const struct stream *stream)
+{
+	return stream->cipher != NULL;
+}
+
+bool stream_is_ready(const struct stream *stream)
+{
+	return stream->cipher == NULL || stream->cipher->is_ready;
+}
+
 void stream_read_now(struct stream *stream)
 {
 	if (!stream->has_ended && stream->error == 0)
@@ -392,6 +530,10 @@ void stream_start_reading(struct stream *stream)
 {
 	stream->is_reading = true;
 	join_poll(stream);
+	/* Up the stack, who reads goes on by itself. */
+	if (stream->cipher != NULL && stream->cipher->is_closed == NULL &&
+	    stream->cipher->ops->has_more(stream->cipher))
+		loop_defer(stream->loop, &stream->cipher->more);
 }
 
 void stream_stop_reading(struct stream *stream)
@@ -504,4 +646,6 @@ void stream_shutdown(struct stream *stream)
 	stream->is_shut = true;
 	if (!is_queueing(stream))
 		shut(stream);
+	if (stream->owes_shut)
+		join_poll(stream);
 }

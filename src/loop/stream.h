@@ -7,6 +7,10 @@
  * descriptor is closed: a passed descriptor may live on in another process,
  * and its registration would too (reference: epoll(7), questions 6 and 9).
  *
+ * One that was opened by tls_connect() or tls_accept() encrypts what it carries
+ * (loop/tls.h), and is otherwise the same: what is written before the hands are
+ * shaken is queued until then.
+ *
  * All of a stream's callbacks may close it. While it waits for something, a
  * stream keeps loop_run() going. Where pipes are written to, or files sent, the
  * process must ignore SIGPIPE.
@@ -72,6 +76,11 @@ struct stream_piece {
 bool stream_write_piece(struct stream *stream, const struct iovec *parts,
 			size_t count, const struct stream_piece *piece);
 uint64_t stream_queued_bytes(const struct stream *stream);
+
+/* Does it encrypt? */
+bool stream_is_secret(const struct stream *stream);
+/* Do bytes pass? Not before the hands are shaken. */
+bool stream_is_ready(const struct stream *stream);
 
 /* Has it failed? Then on_end has told, or will. */
 bool stream_has_failed(const struct stream *stream);

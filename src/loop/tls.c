@@ -3,366 +3,412 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
-#include "base/buffer.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "loop/stream_cipher.h"
+#include "loop/tls_internal.h"
 
-#define MAGIC      0x746c7321u
-#define KEEP_BYTES ((size_t)65536) /* of memory, once a large write is over */
-
-struct tls_context {
-	SSL_CTX *ssl;
-	bool is_server;
-	enum tls_check check;
-};
+#define MAGIC 0x746c7321u
 
 struct tls {
+	struct stream_cipher cipher;
 	unsigned magic;
-	struct loop *loop;
-	struct stream *stream;
+	int descriptor; /* the stream's */
+	struct tls_context *context;
 	SSL *ssl;
-	BIO *incoming; /* the SSL's own, like the next */
-	BIO *outgoing;
-	const struct stream_events *events;
-	void *owner;
-	char *host;
-	struct buffer plain;     /* is to be encrypted */
-	struct loop_task report; /* tells a failure outside of a write */
-	struct problem problem;
-	int error;
-	bool is_queued;  /* a write said so: on_written is owed */
-	bool has_ended;  /* the peer said that this was all */
-	bool *is_closed; /* where a callback may be closing it */
+	char *host;     /* of a client */
+	int send_flags; /* for what is being written */
+	int io_error;   /* the socket's; 0 */
+	/* What reading ended with, where bytes came before it. */
+	ssize_t answer;
+	bool has_answer : 1;
+	bool has_heard : 1;
+	bool is_plain : 1; /* the peer speaks no TLS */
+	struct problem *problem;
 };
 
-/* ---- contexts ---- */
-
-static const char *last_reason(void)
+static struct tls *tls_of(struct stream_cipher *cipher)
 {
-	unsigned long error = ERR_peek_last_error();
-	const char *reason = ERR_reason_error_string(error);
+	struct tls *tls = LIST_ENTRY(cipher, struct tls, cipher);
 
-	if (ERR_SYSTEM_ERROR(error))
-		reason = strerror(ERR_GET_REASON(error));
-	return reason == NULL ? "for an unknown reason" : reason;
+	MUST(tls->magic == MAGIC);
+	return tls;
 }
 
-static int load_signers(SSL_CTX *ssl, const struct tls_settings *settings,
-			struct problem *problem)
-{
-	const char *path = settings->ca_path;
-	struct stat status;
-	int is_fine;
+/* ---- the socket, as OpenSSL sees it ---- */
 
-	if (path == NULL && settings->is_server)
-		return 0;
-	if (path == NULL)
-		is_fine = SSL_CTX_set_default_verify_paths(ssl);
-	else if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
-		is_fine = SSL_CTX_load_verify_dir(ssl, path);
-	else
-		is_fine = SSL_CTX_load_verify_file(ssl, path);
-	if (is_fine == 1)
-		return 0;
-	return problem_set(problem, -EINVAL, "TLS_CA",
-			   "cannot read the signers' certificates in %.100s: "
-			   "%.80s (give the path of a PEM file)",
-			   path == NULL ? "the system's place" : path,
-			   last_reason());
+static int keep_error(struct tls *tls, int error)
+{
+	tls->io_error = error;
+	return error == 0 ? 0 : -1;
 }
 
-static int load_own(SSL_CTX *ssl, const struct tls_settings *settings,
-		    struct problem *problem)
+static int read_socket(BIO *bio, char *bytes, int size)
 {
-	const char *cert = settings->cert_path;
-	const char *key =
-		settings->key_path == NULL ? cert : settings->key_path;
+	struct tls *tls = BIO_get_data(bio);
+	ssize_t length;
 
-	if (cert == NULL && key == NULL && !settings->is_server)
-		return 0;
-	if (cert == NULL)
-		return problem_set(problem, -EINVAL, "TLS_CERTIFICATE",
-				   "the certificate is missing (give the path "
-				   "of a PEM file)");
-	if (SSL_CTX_use_certificate_chain_file(ssl, cert) != 1)
-		return problem_set(problem, -EINVAL, "TLS_CERTIFICATE",
-				   "cannot read the certificate in %.100s: "
-				   "%.80s (give the path of a PEM file)",
-				   cert, last_reason());
-	if (SSL_CTX_use_PrivateKey_file(ssl, key, SSL_FILETYPE_PEM) != 1)
-		return problem_set(problem, -EINVAL, "TLS_KEY",
-				   "cannot use the key in %.100s with the "
-				   "certificate: %.80s (give the path of its "
-				   "key, a PEM file without a passphrase)",
-				   key, last_reason());
-	return 0;
-}
-
-/* A key with a passphrase must not ask for it at the terminal. */
-static int no_passphrase(char *text, int size, int is_writing, void *owner)
-{
-	(void)text;
-	(void)size;
-	(void)is_writing;
-	(void)owner;
-	return -1;
-}
-
-struct tls_context *tls_context_new(const struct tls_settings *settings,
-				    struct problem *problem)
-{
-	SSL_CTX *ssl = SSL_CTX_new(settings->is_server ? TLS_server_method()
-						       : TLS_client_method());
-	bool is_checked = settings->is_server
-				  ? settings->ca_path != NULL
-				  : settings->check != TLS_CHECK_NOTHING;
-
-	MUST(ssl != NULL);
-	MUST(SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION) == 1);
-	SSL_CTX_set_options(ssl,
-			    SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-	SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
-	SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
-	SSL_CTX_set_default_passwd_cb(ssl, no_passphrase);
-	if (is_checked)
-		SSL_CTX_set_verify(
-			ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
-			NULL);
-	ERR_clear_error();
-	if ((is_checked && load_signers(ssl, settings, problem) < 0) ||
-	    load_own(ssl, settings, problem) < 0) {
-		ERR_clear_error();
-		SSL_CTX_free(ssl);
-		return NULL;
+	BIO_clear_retry_flags(bio);
+	do
+		length = recv(tls->descriptor, bytes, (size_t)size, 0);
+	while (length < 0 && errno == EINTR);
+	if (length > 0) {
+		if (!tls->has_heard)
+			tls->is_plain = bytes[0] >= 'A' && bytes[0] <= 'Z';
+		tls->has_heard = true;
+		return (int)length;
 	}
-	struct tls_context *context = mem_zalloc(sizeof(*context));
-
-	context->ssl = ssl;
-	context->is_server = settings->is_server;
-	context->check = settings->check;
-	return context;
+	if (length < 0 && errno == EAGAIN) {
+		BIO_set_retry_read(bio);
+		return -1;
+	}
+	/* An end that was not said. */
+	return keep_error(tls, length == 0 ? -ECONNRESET : -errno);
 }
 
-void tls_context_free(struct tls_context *context)
+static int write_socket(BIO *bio, const char *bytes, int length)
 {
-	if (context == NULL)
-		return;
-	SSL_CTX_free(context->ssl); /* counted: connections hold it, too */
-	free(context);
+	struct tls *tls = BIO_get_data(bio);
+	ssize_t written;
+
+	BIO_clear_retry_flags(bio);
+	do
+		written = send(tls->descriptor, bytes, (size_t)length,
+			       tls->send_flags | MSG_NOSIGNAL);
+	while (written < 0 && errno == EINTR);
+	if (written >= 0)
+		return (int)written;
+	if (errno == EAGAIN) {
+		BIO_set_retry_write(bio);
+		return -1;
+	}
+	return keep_error(tls, -errno);
+}
+
+static long control_socket(BIO *bio, int command, long number, void *pointer)
+{
+	(void)bio;
+	(void)number;
+	(void)pointer;
+	return command == BIO_CTRL_FLUSH; /* nothing is held back */
+}
+
+BIO_METHOD *tls_make_method(void)
+{
+	BIO_METHOD *method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "stream");
+
+	MUST(method != NULL);
+	MUST(BIO_meth_set_read(method, read_socket) == 1);
+	MUST(BIO_meth_set_write(method, write_socket) == 1);
+	MUST(BIO_meth_set_ctrl(method, control_socket) == 1);
+	return method;
 }
 
 /* ---- failing ---- */
 
 /* Where the library gave up: keeps why. */
-static void explain(struct tls *tls)
+static int explain(struct tls *tls)
 {
 	long checked = SSL_get_verify_result(tls->ssl);
+	const char *host = tls->host == NULL ? "the client" : tls->host;
 
+	if (tls->problem == NULL)
+		tls->problem = mem_zalloc(sizeof(*tls->problem));
 	if (checked != X509_V_OK && !SSL_is_init_finished(tls->ssl))
-		tls->error = problem_set(
-			&tls->problem, -EACCES, "TLS_UNTRUSTED",
-			"the certificate of %.80s is not trusted: %.100s",
-			tls->host, X509_verify_cert_error_string(checked));
+		problem_set(tls->problem, -EACCES, "TLS_UNTRUSTED",
+			    "the certificate of %.80s is not trusted: %.100s",
+			    host, X509_verify_cert_error_string(checked));
 	else
-		tls->error = problem_set(&tls->problem, -EPROTO, "TLS_FAILED",
-					 "TLS with %.80s failed: %.100s",
-					 tls->host, last_reason());
+		problem_set(tls->problem, -EPROTO, "TLS_FAILED",
+			    "TLS with %.80s failed: %.100s", host,
+			    tls_reason(ERR_peek_last_error()));
 	ERR_clear_error();
+	return tls->problem->code;
 }
 
-static void on_report(struct loop_task *task)
+/* What a call that gave nothing means: as of stream_cipher_ops.read(). */
+static int judge(struct tls *tls, int result)
 {
-	struct tls *tls = LIST_ENTRY(task, struct tls, report);
+	int reason = SSL_get_error(tls->ssl, result);
 
-	tls->events->on_end(tls->owner, tls->error);
-}
-
-const struct problem *tls_problem(const struct tls *tls)
-{
-	return tls->problem.code < 0 ? &tls->problem : NULL;
-}
-
-/* ---- writing ---- */
-
-/* Hands what the library has made to the stream. False: it waits there. */
-static bool send_made(struct tls *tls)
-{
-	char *bytes;
-	long length = BIO_get_mem_data(tls->outgoing, &bytes);
-	struct iovec part = { .iov_base = bytes, .iov_len = (size_t)length };
-
-	if (length <= 0)
-		return true;
-	bool is_gone = stream_write(tls->stream, &part, 1);
-
-	MUST(BIO_reset(tls->outgoing) == 1);
-	return is_gone;
-}
-
-/* False: it failed. */
-static bool encrypt(struct tls *tls)
-{
-	size_t length = buffer_length(&tls->plain);
-	size_t written = 0;
-
-	if (length == 0 || !SSL_is_init_finished(tls->ssl))
-		return true;
-	ERR_clear_error();
-	/* Memory takes everything, so this never writes a part. */
-	bool is_fine = SSL_write_ex(tls->ssl, buffer_bytes(&tls->plain), length,
-				    &written) == 1;
-
-	MUST(!is_fine || written == length);
-	buffer_consume(&tls->plain, length);
-	buffer_trim(&tls->plain, KEEP_BYTES);
-	if (!is_fine)
-		explain(tls);
-	if (!send_made(tls))
-		tls->is_queued = true;
-	return is_fine;
-}
-
-bool tls_write(struct tls *tls, const struct iovec *parts, size_t count)
-{
-	MUST(tls->magic == MAGIC);
-	if (tls->error < 0)
-		return true;
-	for (size_t i = 0; i < count; i++)
-		buffer_append(&tls->plain, parts[i].iov_base, parts[i].iov_len);
-	tls->is_queued = false;
-	if (!encrypt(tls)) {
-		loop_defer(tls->loop, &tls->report);
-		return true;
+	if (reason == SSL_ERROR_WANT_READ)
+		return -EAGAIN;
+	if (reason == SSL_ERROR_WANT_WRITE) {
+		tls->cipher.wants_write = true;
+		return -EAGAIN;
 	}
-	if (buffer_length(&tls->plain) > 0)
-		tls->is_queued = true;
-	return !tls->is_queued;
+	if (reason == SSL_ERROR_ZERO_RETURN)
+		return 0;
+	if (tls->io_error == 0)
+		return explain(tls);
+	ERR_clear_error();
+	return tls->io_error;
 }
 
 /* ---- reading ---- */
 
-/* Its last callback: the owner may close it within. */
-static void end(struct tls *tls, int error)
+/* One who has come to the wrong door. Whether it hears that is its affair. */
+static void answer_plainly(struct tls *tls)
 {
-	if (tls->has_ended || tls->error < 0)
-		return;
-	tls->has_ended = true;
-	tls->error = error;
-	tls->events->on_end(tls->owner, error);
+	const char *reply = tls->context->plain_reply;
+
+	if (reply != NULL)
+		DISCARD(send(tls->descriptor, reply, strlen(reply),
+			     MSG_NOSIGNAL));
 }
 
-/* False: it failed, and has been told. */
-static bool shake_hands(struct tls *tls)
+static int shake_hands(struct tls *tls)
 {
-	if (SSL_is_init_finished(tls->ssl))
-		return true;
 	ERR_clear_error();
 	int result = SSL_do_handshake(tls->ssl);
-	int reason =
-		result == 1 ? SSL_ERROR_NONE : SSL_get_error(tls->ssl, result);
-	bool is_fine =
-		reason == SSL_ERROR_NONE || reason == SSL_ERROR_WANT_READ;
 
-	if (!is_fine)
-		explain(tls);    /* the alert that was made goes out below */
-	DISCARD(send_made(tls)); /* nobody waits for that to be gone */
-	if (is_fine && encrypt(tls))
-		return true;
-	tls->events->on_end(tls->owner, tls->error);
-	return false;
-}
-
-/* What the last read ended with; calls back last. */
-static void read_ended(struct tls *tls)
-{
-	int reason = SSL_get_error(tls->ssl, 0);
-
-	if (reason == SSL_ERROR_ZERO_RETURN) {
-		end(tls, 0);
-	} else if (reason != SSL_ERROR_WANT_READ) {
-		explain(tls);
-		DISCARD(send_made(tls)); /* it has failed anyway */
-		tls->events->on_end(tls->owner, tls->error);
-	} else {
-		/* What reading makes: answers to key updates. */
-		DISCARD(send_made(tls)); /* as in shake_hands() */
-		bool is_written = tls->is_queued &&
-				  stream_queued_bytes(tls->stream) == 0 &&
-				  buffer_length(&tls->plain) == 0;
-
-		if (!is_written)
-			return;
-		/* What waited for the hands to be shaken went at once. */
-		tls->is_queued = false;
-		tls->events->on_written(tls->owner);
+	if (result == 1) {
+		tls->cipher.is_ready = true;
+		return 0;
 	}
+	int error = judge(tls, result);
+
+	if (error == 0) /* it says that this was all, and nothing was */
+		return -ECONNRESET;
+	if (error == -EPROTO && tls->is_plain && tls->context->is_server)
+		answer_plainly(tls);
+	return error;
 }
 
-static void on_bytes(void *owner, const uint8_t *bytes, size_t length)
+static ssize_t read_secret(struct stream_cipher *cipher, void *bytes,
+			   size_t size)
 {
-	struct tls *tls = owner;
-	uint8_t *scratch = loop_scratch(tls->loop);
-	bool is_closed = false;
-	size_t got = 0;
+	struct tls *tls = tls_of(cipher);
+	size_t total = 0;
+	size_t got;
+	int error = 0;
 
-	MUST(tls->magic == MAGIC);
-	if (tls->error < 0 || tls->has_ended)
-		return;
-	/* It is copied, so that the scratch memory is free again. */
-	MUST(BIO_write(tls->incoming, bytes, (int)length) == (int)length);
-	if (!shake_hands(tls))
-		return;
-	tls->is_closed = &is_closed;
+	cipher->wants_write = false;
+	if (tls->has_answer)
+		return tls->answer;
+	if (!cipher->is_ready)
+		error = shake_hands(tls);
+	if (error < 0)
+		return error;
 	ERR_clear_error();
-	while (SSL_read_ex(tls->ssl, scratch, LOOP_SCRATCH_BYTES, &got) == 1) {
-		tls->events->on_bytes(tls->owner, scratch, got);
-		if (is_closed)
-			return;
-		if (tls->error < 0)
-			break;
-		ERR_clear_error();
-	}
-	tls->is_closed = NULL;
-	if (tls->error == 0)
-		read_ended(tls);
+	while (total < size && SSL_read_ex(tls->ssl, (uint8_t *)bytes + total,
+					   size - total, &got) == 1)
+		total += got;
+	if (total == size)
+		return (ssize_t)total;
+	tls->answer = judge(tls, 0);
+	tls->has_answer = tls->answer != -EAGAIN;
+	return total > 0 ? (ssize_t)total : tls->answer;
 }
 
-static void on_end(void *owner, int error)
+static bool has_more(struct stream_cipher *cipher)
 {
-	struct tls *tls = owner;
+	const struct tls *tls = tls_of(cipher);
 
-	end(tls, error == 0 ? -ECONNRESET : error);
+	return tls->has_answer || SSL_has_pending(tls->ssl) == 1;
 }
 
-static void on_written(void *owner)
-{
-	struct tls *tls = owner;
+/* ---- writing ---- */
 
-	if (!tls->is_queued || buffer_length(&tls->plain) > 0)
-		return;
-	tls->is_queued = false;
-	tls->events->on_written(tls->owner);
-}
-
-static const struct stream_events stream_events = {
-	.on_bytes = on_bytes,
-	.on_end = on_end,
-	.on_written = on_written,
+/* Where a write has got to. */
+struct progress {
+	const struct iovec *parts;
+	size_t count;
+	size_t used; /* of the first */
+	size_t total;
 };
 
-/* ---- opening and closing ---- */
+static void advance(struct progress *progress, size_t length)
+{
+	progress->total += length;
+	while (progress->count > 0 &&
+	       length >= progress->parts->iov_len - progress->used) {
+		length -= progress->parts->iov_len - progress->used;
+		progress->used = 0;
+		progress->parts++;
+		progress->count--;
+	}
+	progress->used += length;
+}
 
-static void expect_host(struct tls *tls, const struct tls_context *context,
-			const char *host)
+/* Small parts share a record. */
+static size_t gather(const struct progress *progress, uint8_t *room)
+{
+	size_t used = progress->used;
+	size_t total = 0;
+
+	for (size_t i = 0; i < progress->count; i++) {
+		const struct iovec *part = &progress->parts[i];
+		size_t length = part->iov_len - used;
+
+		if (length > TLS_RECORD_BYTES - total)
+			length = TLS_RECORD_BYTES - total;
+		if (length > 0)
+			memcpy(room + total,
+			       (const uint8_t *)part->iov_base + used, length);
+		total += length;
+		used = 0;
+	}
+	return total;
+}
+
+/* Bytes that went, 0, or -errno. */
+static ssize_t write_record(struct tls *tls, const void *bytes, size_t length)
+{
+	size_t written = 0;
+
+	ERR_clear_error();
+	if (SSL_write_ex(tls->ssl, bytes, length, &written) == 1)
+		return (ssize_t)written;
+	int error = judge(tls, 0);
+
+	tls->cipher.wants_write = false; /* that is for readers */
+	if (error == 0)
+		return -EPIPE;
+	return error == -EAGAIN ? 0 : error;
+}
+
+static ssize_t write_secret(struct stream_cipher *cipher,
+			    const struct iovec *parts, size_t count, int flags)
+{
+	struct tls *tls = tls_of(cipher);
+	struct progress progress = { parts, count, 0, 0 };
+	ssize_t written = 1;
+
+	tls->send_flags = flags;
+	advance(&progress, 0); /* past what is empty */
+	while (progress.count > 0 && written > 0) {
+		size_t left = progress.parts->iov_len - progress.used;
+		const void *bytes = (const uint8_t *)progress.parts->iov_base +
+				    progress.used;
+
+		if (progress.count > 1 && left < TLS_RECORD_BYTES) {
+			left = gather(&progress, tls->context->room);
+			bytes = tls->context->room;
+		}
+		written = write_record(tls, bytes, left);
+		if (written > 0)
+			advance(&progress, (size_t)written);
+	}
+	return written < 0 ? written : (ssize_t)progress.total;
+}
+
+static ssize_t write_file(struct stream_cipher *cipher, int descriptor,
+			  uint64_t offset, uint64_t length)
+{
+	struct tls *tls = tls_of(cipher);
+	uint8_t *room = tls->context->room;
+	ssize_t total = 0;
+
+	tls->send_flags = 0;
+	while (length > 0) {
+		size_t size = length < TLS_RECORD_BYTES ? (size_t)length
+							: TLS_RECORD_BYTES;
+		ssize_t got;
+
+		do
+			got = pread(descriptor, room, size, (off_t)offset);
+		while (got < 0 && errno == EINTR);
+		if (got <= 0) /* it has become shorter */
+			return got < 0 ? -errno : -EIO;
+		ssize_t written = write_record(tls, room, (size_t)got);
+
+		if (written < 0)
+			return written;
+		if (written == 0)
+			break;
+		total += written;
+		offset += (uint64_t)written;
+		length -= (uint64_t)written;
+	}
+	return total;
+}
+
+/* ---- the end ---- */
+
+static bool say_end(struct stream_cipher *cipher)
+{
+	struct tls *tls = tls_of(cipher);
+
+	if (!cipher->is_ready || tls->io_error < 0 || tls->problem != NULL)
+		return true; /* nobody to say it to */
+	tls->send_flags = 0;
+	ERR_clear_error();
+	int result = SSL_shutdown(tls->ssl);
+
+	if (result >= 0)
+		return true;
+	bool is_waiting =
+		SSL_get_error(tls->ssl, result) == SSL_ERROR_WANT_WRITE;
+
+	ERR_clear_error();
+	return !is_waiting;
+}
+
+static void free_tls(struct stream_cipher *cipher)
+{
+	struct tls *tls = tls_of(cipher);
+
+	tls->magic = 0;
+	SSL_free(tls->ssl); /* and its BIO */
+	tls_context_release(tls->context);
+	free(tls->problem);
+	free(tls->host);
+	free(tls);
+}
+
+static const struct stream_cipher_ops ops = {
+	.read = read_secret,
+	.has_more = has_more,
+	.write = write_secret,
+	.write_file = write_file,
+	.shut = say_end,
+	.free = free_tls,
+};
+
+/* ---- opening ---- */
+
+static struct tls *tls_new(struct tls_context *context, int descriptor)
+{
+	struct tls *tls = mem_zalloc(sizeof(*tls));
+	BIO *bio = BIO_new(context->method);
+
+	tls->magic = MAGIC;
+	tls->cipher.ops = &ops;
+	tls->descriptor = descriptor;
+	tls->context = context;
+	context->holders++;
+	tls->ssl = SSL_new(context->ssl);
+	MUST(tls->ssl != NULL && bio != NULL);
+	BIO_set_data(bio, tls);
+	BIO_set_init(bio, 1);
+	SSL_set_bio(tls->ssl, bio, bio);
+	return tls;
+}
+
+struct stream *tls_accept(struct loop *loop, int descriptor,
+			  struct tls_context *context,
+			  const struct stream_events *events, void *owner)
+{
+	struct tls *tls = tls_new(context, descriptor);
+
+	MUST(context->is_server);
+	SSL_set_accept_state(tls->ssl);
+	return stream_open_secret(loop, descriptor, &tls->cipher, events,
+				  owner);
+}
+
+static void expect_host(struct tls *tls)
 {
 	unsigned char address[sizeof(struct in6_addr)];
 	X509_VERIFY_PARAM *wanted = SSL_get0_param(tls->ssl);
+	const char *host = tls->host;
 	bool is_address = inet_pton(AF_INET, host, address) == 1 ||
 			  inet_pton(AF_INET6, host, address) == 1;
 
@@ -370,7 +416,7 @@ static void expect_host(struct tls *tls, const struct tls_context *context,
 	 * neither is one of more than 255 letters. */
 	if (!is_address)
 		DISCARD(SSL_set_tlsext_host_name(tls->ssl, tls->host));
-	if (context->check != TLS_CHECK_ALL)
+	if (tls->context->check != TLS_CHECK_ALL)
 		return;
 	if (is_address)
 		MUST(X509_VERIFY_PARAM_set1_ip_asc(wanted, host) == 1);
@@ -378,58 +424,25 @@ static void expect_host(struct tls *tls, const struct tls_context *context,
 		MUST(X509_VERIFY_PARAM_set1_host(wanted, host, 0) == 1);
 }
 
-struct tls *tls_open(struct loop *loop, int descriptor,
-		     struct tls_context *context, const char *host,
-		     const struct stream_events *events, void *owner)
+struct stream *tls_connect(struct loop *loop, int descriptor,
+			   struct tls_context *context, const char *host,
+			   const struct stream_events *events, void *owner)
 {
-	struct tls *tls = mem_zalloc(sizeof(*tls));
+	struct tls *tls = tls_new(context, descriptor);
 
-	tls->magic = MAGIC;
-	tls->loop = loop;
-	tls->events = events;
-	tls->owner = owner;
-	tls->report.run = on_report;
-	tls->host = mem_text(host == NULL ? "the client" : host);
-	tls->ssl = SSL_new(context->ssl);
-	tls->incoming = BIO_new(BIO_s_mem());
-	tls->outgoing = BIO_new(BIO_s_mem());
-	MUST(tls->ssl != NULL && tls->incoming != NULL &&
-	     tls->outgoing != NULL);
-	SSL_set_bio(tls->ssl, tls->incoming, tls->outgoing);
-	tls->stream = stream_open(loop, descriptor, &stream_events, tls);
-	if (context->is_server) {
-		SSL_set_accept_state(tls->ssl);
-		return tls;
-	}
-	MUST(host != NULL);
-	expect_host(tls, context, host);
+	MUST(!context->is_server);
+	tls->host = mem_text(host);
+	expect_host(tls);
 	SSL_set_connect_state(tls->ssl);
-	ERR_clear_error();
-	DISCARD(SSL_do_handshake(tls->ssl)); /* wants to read, now */
-	DISCARD(send_made(tls));             /* it may connect yet */
-	return tls;
+	tls->answer = shake_hands(tls); /* it speaks first */
+	tls->has_answer = tls->answer != -EAGAIN;
+	return stream_open_secret(loop, descriptor, &tls->cipher, events,
+				  owner);
 }
 
-void tls_start_reading(struct tls *tls)
+const struct problem *tls_problem(const struct stream *stream)
 {
-	stream_start_reading(tls->stream);
-}
+	struct stream_cipher *cipher = stream_cipher(stream);
 
-void tls_close(struct tls *tls)
-{
-	MUST(tls->magic == MAGIC);
-	if (tls->is_closed != NULL)
-		*tls->is_closed = true;
-	if (tls->error == 0 && SSL_is_init_finished(tls->ssl)) {
-		ERR_clear_error();
-		DISCARD(SSL_shutdown(tls->ssl)); /* that this was all */
-		DISCARD(send_made(tls)); /* what does not go at once is lost */
-	}
-	tls->magic = 0;
-	loop_undefer(&tls->report);
-	stream_close(tls->stream);
-	SSL_free(tls->ssl);
-	buffer_fini(&tls->plain);
-	free(tls->host);
-	free(tls);
+	return cipher == NULL ? NULL : tls_of(cipher)->problem;
 }

@@ -17,6 +17,13 @@
 #define OUTPUT_BYTES_MAX 65536        /* gathered before it is written */
 #define QUEUED_BYTES_MAX (256 * 1024) /* for a slow client */
 
+const char *const http_protocols[] = { "h2", "http/1.1", "http/1.0", NULL };
+
+const char http_plain_reply[] =
+	"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n"
+	"Content-Length: 37\r\nConnection: close\r\n\r\n"
+	"this port speaks HTTPS: use https://\n";
+
 #define TO(phase) (1u << (phase))
 
 static const unsigned may_become[PHASES] = {
@@ -166,8 +173,8 @@ void http_connection_flush(struct connection *connection, const void *extra,
 
 	if (parts[0].iov_len == 0)
 		return;
-	http_connection_write(connection, parts, extra_length > 0 ? 2 : 1,
-			      NULL);
+	DISCARD(stream_write(connection->stream, parts,
+			     extra_length > 0 ? 2 : 1));
 	buffer_truncate(output, mark);
 	buffer_trim(output, 2 * OUTPUT_BYTES_MAX);
 }
@@ -426,6 +433,14 @@ static void linger(struct connection *connection)
 	stream_start_reading(connection->stream);
 }
 
+/* Over TLS an end is said, which takes its time where the socket is full: it
+ * is not to be cut off. */
+static bool must_linger(const struct connection *connection)
+{
+	return !connection->has_ended &&
+	       (connection->lingers || stream_is_secret(connection->stream));
+}
+
 /* Will what is missing of the body that the handler reads never come? */
 static bool is_cut_short(const struct connection *connection)
 {
@@ -474,7 +489,7 @@ void http_connection_settle(struct connection *connection)
 	}
 	if (stream_queued_bytes(connection->stream) > 0)
 		stream_stop_reading(connection->stream);
-	else if (connection->lingers && !connection->has_ended)
+	else if (must_linger(connection))
 		linger(connection);
 	else
 		http_connection_finish(connection);
@@ -707,6 +722,7 @@ struct http_server *http_server_new(struct loop *loop,
 	server->gzip_bytes = settings->gzip_bytes;
 	server->trusts_forwarded = settings->trusts_forwarded;
 	server->access_log = settings->access_log;
+	server->tls = settings->tls;
 	if (settings->trusted_proxies != NULL)
 		DISCARD(network_list_read(&server->trusted,
 					  settings->trusted_proxies,
@@ -732,6 +748,7 @@ void http_server_free(struct http_server *server)
 	timer_close(server->sweep);
 	access_log_close(server->access_log);
 	network_list_fini(&server->trusted);
+	tls_context_free(server->tls);
 	http_request_free(server->spare);
 	buffer_fini(&server->output);
 	buffer_fini(&server->common);
@@ -748,8 +765,12 @@ static struct connection *connection_new(struct http_server *server,
 	connection->magic = MAGIC;
 	connection->is_fresh = true;
 	connection->server = server;
-	connection->stream = stream_open(server->loop, descriptor,
-					 &stream_events, connection);
+	connection->stream =
+		server->tls == NULL
+			? stream_open(server->loop, descriptor, &stream_events,
+				      connection)
+			: tls_accept(server->loop, descriptor, server->tls,
+				     &stream_events, connection);
 	connection->task.run = on_task;
 	connection->since_ms = loop_now_ms(server->loop);
 	connection->on_closed = on_closed;

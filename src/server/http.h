@@ -24,6 +24,7 @@
 #include "base/meters.h"
 #include "loop/loop.h"
 #include "loop/stream.h"
+#include "loop/tls.h"
 #include "server/access_log.h"
 
 struct http_server;
@@ -35,6 +36,13 @@ struct http_server;
 typedef void (*http_refuse_fn)(struct muster_http *http, int status,
 			       const char *reason, struct buffer *body,
 			       void *arg);
+
+/* What this server speaks inside TLS, the best first: for
+ * tls_settings.protocols. */
+extern const char *const http_protocols[];
+
+/* What to say, for tls_settings.plain_reply. */
+extern const char http_plain_reply[];
 
 /* Is on_head to be asked about a request whose body has come as a whole, with
  * its head? One whose body has not is asked about in any case. */
@@ -53,6 +61,7 @@ struct http_settings {
 	bool trusts_forwarded;
 	struct access_log *access_log; /* the server closes it; NULL: none */
 	http_refuse_fn refuse;         /* NULL: a line of text */
+	struct tls_context *tls;       /* the server frees it; NULL: none */
 	meter_value *meters;           /* METER_CONNECTIONS; NULL: none */
 };
 

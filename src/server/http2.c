@@ -168,6 +168,8 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame,
 	(void)session;
 	if (frame->hd.type == NGHTTP2_DATA)
 		http2_expect_chatter(arg);
+	else if (frame->hd.type == NGHTTP2_GOAWAY)
+		http2_notice_sent(arg);
 	return 0;
 }
 

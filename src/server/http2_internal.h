@@ -155,4 +155,5 @@ bool http2_allow_chatter(struct http2 *http2);
 void http2_expect_chatter(struct http2 *http2);
 /* Begins the goodbye, and ends it once the client has heard of it. */
 void http2_leave(struct http2 *http2);
+void http2_notice_sent(struct http2 *http2);
 void http2_left(struct http2 *http2);

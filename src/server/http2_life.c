@@ -65,16 +65,23 @@ void http2_expect_chatter(struct http2 *http2)
 
 void http2_leave(struct http2 *http2)
 {
-	static const uint8_t opaque[8] = "goodbye";
-
 	if (http2->is_leaving || http2->phase != HTTP2_OPEN)
 		return;
 	http2->is_leaving = true;
 	http2->leaving_ms = loop_now_ms(http2->server->loop);
-	/* They fail for want of memory alone; the sweep goes on then. */
+	/* Fails for want of memory alone; the sweep goes on then. */
 	DISCARD(nghttp2_submit_shutdown_notice(http2->session));
-	DISCARD(nghttp2_submit_ping(http2->session, NGHTTP2_FLAG_NONE, opaque));
 	http2_wake(http2);
+}
+
+/* Not before: a PING would go ahead of it. */
+void http2_notice_sent(struct http2 *http2)
+{
+	static const uint8_t opaque[8] = "goodbye";
+
+	if (http2->is_leaving && !http2->has_left)
+		DISCARD(nghttp2_submit_ping(http2->session, NGHTTP2_FLAG_NONE,
+					    opaque));
 }
 
 void http2_left(struct http2 *http2)
@@ -113,7 +120,7 @@ static uint64_t deadline_ms(const struct http2_stream *stream)
 }
 
 /* A head that does not come holds up the whole connection. */
-static void time_out_stream(struct http2_stream *stream, uint64_t now_ms)
+static void time_out_stream(struct http2_stream *stream)
 {
 	struct connection *connection = &stream->connection;
 
@@ -122,10 +129,8 @@ static void time_out_stream(struct http2_stream *stream, uint64_t now_ms)
 		http2_terminate(stream->http2, NGHTTP2_ENHANCE_YOUR_CALM);
 		return;
 	case PHASE_BODY:
-		if (stream->wants_grant) {
-			connection->since_ms = now_ms; /* we do not let it */
-			return;
-		}
+		if (stream->wants_grant)
+			return; /* we do not let it */
 		http_connection_refuse(connection, 408,
 				       "the request took too long");
 		break;
@@ -159,7 +164,7 @@ static void sweep_streams(struct http2 *http2, uint64_t now_ms)
 			LIST_ENTRY(link, struct http2_stream, link);
 
 		if (now_ms >= deadline_ms(stream))
-			time_out_stream(stream, now_ms);
+			time_out_stream(stream);
 	}
 }
 

@@ -59,20 +59,30 @@ static void drop_output(struct http2_stream *stream)
 				       struct output, link));
 }
 
+/* What small writes are put together in; NULL: there is none. */
+static struct output *last_copy(const struct http2_stream *stream)
+{
+	struct output *last;
+
+	if (stream->queued == 0)
+		return NULL;
+	last = LIST_ENTRY(stream->output.previous, struct output, link);
+	return last->piece.length > 0 ||
+			       buffer_length(&last->copied) > JOINED_BYTES
+		       ? NULL
+		       : last;
+}
+
 static void add_copy(struct http2_stream *stream, const void *bytes,
 		     size_t length)
 {
-	struct output *last = list_is_empty(&stream->output)
-				      ? NULL
-				      : LIST_ENTRY(stream->output.previous,
-						   struct output, link);
+	struct output *output = last_copy(stream);
 
 	if (length == 0)
 		return;
-	if (last == NULL || last->piece.length > 0 ||
-	    buffer_length(&last->copied) > JOINED_BYTES)
-		last = output_add(stream);
-	buffer_append(&last->copied, bytes, length);
+	if (output == NULL)
+		output = output_add(stream);
+	buffer_append(&output->copied, bytes, length);
 	stream->queued += length;
 }
 
@@ -392,6 +402,10 @@ static void grant(struct http2_stream *stream)
 	stream->is_granted = true;
 	stream->wants_grant = false;
 	stream->http2->grants++;
+	/* It was us who let it wait. */
+	stream->connection.since_ms =
+		loop_now_ms(stream->connection.server->loop);
+	http_body_begin_waiting(stream->connection.request);
 	/* Fails where the stream has been closed just now. */
 	DISCARD(nghttp2_session_consume_stream(stream->http2->session,
 					       stream->id, stream->owed));

@@ -32,8 +32,7 @@ static uint64_t limit_of(const struct connection *connection)
 				: connection->server->limits.body_bytes;
 }
 
-/* Its speed counts from here on. */
-static void begin_waiting(struct muster_http *http)
+void http_body_begin_waiting(struct muster_http *http)
 {
 	http->body_since_ms = loop_now_ms(http->connection->server->loop);
 	http->body_mark = http->body_length;
@@ -54,7 +53,7 @@ size_t http_body_begin(struct connection *connection, size_t length)
 				       "the body is too large");
 		return length;
 	}
-	begin_waiting(http);
+	http_body_begin_waiting(http);
 	if (http->is_streamed) {
 		http->owes_continue = expects_continue;
 		http->is_body_open = true;
@@ -240,7 +239,7 @@ static void go_on(struct muster_http *http)
 	struct loop *loop = connection->server->loop;
 
 	connection->since_ms = loop_now_ms(loop);
-	begin_waiting(http);
+	http_body_begin_waiting(http);
 	if (!connection->is_processing)
 		loop_defer(loop, &connection->task);
 }

@@ -80,6 +80,11 @@ const char *muster_http_client(const struct muster_http *http)
 	return http->client;
 }
 
+bool muster_http_is_secure(const struct muster_http *http)
+{
+	return http->is_secure;
+}
+
 /* ---- The access log ---- */
 
 static struct access_text text_of(const struct muster_http *http,

@@ -118,8 +118,9 @@ struct muster_http {
 	bool has_told_end : 1;   /* on_gone was called for the client's end */
 	bool keeps_coding : 1;   /* the reply is not to be compressed */
 	bool knows_cookies : 1;
-	uint16_t status;   /* of a reply that was begun */
-	uint64_t began_ms; /* where there is an access log */
+	bool is_secure : 1; /* it came over TLS */
+	uint16_t status;    /* of a reply that was begun */
+	uint64_t began_ms;  /* where there is an access log */
 	uint64_t body_limit;
 	struct http_flow *flow;        /* NULL: nothing of it was asked for */
 	struct connection *connection; /* NULL: the client has left */
@@ -164,6 +165,7 @@ struct http_server {
 	bool trusts_forwarded;
 	struct network_list trusted;
 	struct access_log *access_log; /* NULL: none */
+	struct tls_context *tls;       /* NULL: none */
 	struct buffer common;          /* headers of every reply */
 	uint64_t common_ms;            /* when they were last looked at */
 	int64_t common_s;              /* the second that they tell */
@@ -225,6 +227,8 @@ void http_sweep(void *owner); /* the server */
 size_t http_body_begin(struct connection *connection, size_t length);
 size_t http_body_read(struct connection *connection, const char *bytes,
 		      size_t length);
+/* It is waited for from now on, and its speed counts. */
+void http_body_begin_waiting(struct muster_http *http);
 /* The body has ended, which its own framing does not tell: HTTP/2. */
 void http_body_finish(struct connection *connection);
 /* Does a body go to the handler at this moment? */

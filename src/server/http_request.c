@@ -20,6 +20,7 @@ struct muster_http *http_request_take(struct http_server *server)
 		http->magic = MAGIC;
 	}
 	server->spare = NULL;
+	http->is_secure = server->tls != NULL;
 	return http;
 }
 

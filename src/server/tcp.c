@@ -10,12 +10,14 @@
 
 #include "base/mem.h"
 #include "base/must.h"
+#include "loop/tls.h"
 #include "server/socket.h"
 #include "wire/line.h"
 
 #define MAGIC      0x74637063
 #define LINE_BYTES 65536
 #define CLOSE_MS   2000
+#define SHAKE_MS   10000
 
 struct tcp {
 	unsigned magic;
@@ -150,13 +152,21 @@ static bool is_over(const struct tcp *tcp, uint64_t now_ms)
 		now_ms - tcp->ended_ms > tcp->server->limits.close_ms);
 }
 
+/* Nothing is heard of it before. */
+static bool is_never_ready(const struct tcp *tcp, uint64_t now_ms)
+{
+	return !stream_is_ready(tcp->socket.stream) &&
+	       now_ms - tcp->socket.heard_ms > tcp->server->limits.shake_ms;
+}
+
 static void on_tick(struct socket *socket, uint64_t now_ms)
 {
 	struct tcp *tcp = tcp_of(socket);
 	struct tcp_server *server = tcp->server;
 	uint32_t idle_ms = server->limits.idle_ms;
 
-	if (socket_is_stuck(socket, now_ms) || is_over(tcp, now_ms))
+	if (socket_is_stuck(socket, now_ms) || is_over(tcp, now_ms) ||
+	    is_never_ready(tcp, now_ms))
 		tcp_free(tcp);
 	else if ((idle_ms > 0 && !socket->is_held &&
 		  now_ms - socket->heard_ms > idle_ms &&
@@ -184,6 +194,7 @@ struct tcp_server *tcp_server_new(struct loop *loop, struct sessions *sessions,
 	server->limits = *limits;
 	server->limits.line_bytes = or_default(limits->line_bytes, LINE_BYTES);
 	server->limits.close_ms = or_default(limits->close_ms, CLOSE_MS);
+	server->limits.shake_ms = or_default(limits->shake_ms, SHAKE_MS);
 	sockets_init(&server->sockets, loop, &socket_events,
 		     &(struct socket_limits){
 			     .high_bytes = limits->high_bytes,
@@ -239,8 +250,9 @@ static void set_options(int descriptor)
 
 static const struct stream_events no_events;
 
-void tcp_server_take(struct tcp_server *server, int descriptor,
-		     void (*on_closed)(void *token), void *token)
+static void take(struct tcp_server *server, int descriptor,
+		 struct stream *stream, void (*on_closed)(void *token),
+		 void *token)
 {
 	struct tcp *tcp = mem_zalloc(sizeof(*tcp));
 	char address[64];
@@ -251,16 +263,31 @@ void tcp_server_take(struct tcp_server *server, int descriptor,
 	tcp->reader.length_max = server->limits.line_bytes;
 	set_options(descriptor);
 	find_address(descriptor, address, sizeof(address), &port);
-	socket_open(
-		&tcp->socket, &server->sockets,
-		stream_open(server->sockets.loop, descriptor, &no_events, NULL),
-		on_closed, token);
+	socket_open(&tcp->socket, &server->sockets, stream, on_closed, token);
 	tcp->session = session_open(
 		server->sessions, &kind, tcp,
 		&(struct session_client){ .address = address, .port = port });
 	if (server->is_draining)
 		session_drain(tcp->session);
 	socket_start(&tcp->socket, NULL, 0);
+}
+
+void tcp_server_take(struct tcp_server *server, int descriptor,
+		     void (*on_closed)(void *token), void *token)
+{
+	take(server, descriptor,
+	     stream_open(server->sockets.loop, descriptor, &no_events, NULL),
+	     on_closed, token);
+}
+
+void tcp_server_take_secure(struct tcp_server *server, int descriptor,
+			    struct tls_context *tls,
+			    void (*on_closed)(void *token), void *token)
+{
+	take(server, descriptor,
+	     tls_accept(server->sockets.loop, descriptor, tls, &no_events,
+			NULL),
+	     on_closed, token);
 }
 
 void tcp_server_drain(struct tcp_server *server, uint32_t drain_ms)

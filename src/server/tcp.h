@@ -7,6 +7,7 @@
 #include "server/session.h"
 
 struct tcp_server;
+struct tls_context;
 
 /* 0 is the default beside each. */
 struct tcp_limits {
@@ -16,6 +17,7 @@ struct tcp_limits {
 	uint32_t high_bytes; /* not read by the client; 1 MiB */
 	uint32_t most_bytes; /* the same; 4 MiB */
 	uint32_t stall_ms;   /* 10,000 */
+	uint32_t shake_ms;   /* for the hands to be shaken; 10,000 */
 };
 
 struct tcp_server *tcp_server_new(struct loop *loop, struct sessions *sessions,
@@ -30,6 +32,11 @@ void tcp_server_free(struct tcp_server *server);
  */
 void tcp_server_take(struct tcp_server *server, int descriptor,
 		     void (*on_closed)(void *token), void *token);
+
+/* The same over TLS. */
+void tcp_server_take_secure(struct tcp_server *server, int descriptor,
+			    struct tls_context *tls,
+			    void (*on_closed)(void *token), void *token);
 
 /* Says goodbye to each once nothing of it runs, to all after drain_ms. */
 void tcp_server_drain(struct tcp_server *server, uint32_t drain_ms);

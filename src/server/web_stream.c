@@ -61,16 +61,24 @@ static int begin_events(struct api_request *api)
 	return error;
 }
 
+/* Who has asked for the head has all that it wants: an action without an end is
+ * not to go on for it. */
 static int write_bytes(struct api_request *api, const void *bytes,
 		       size_t length)
 {
-	return muster_http_write(of(api)->http, bytes, length);
+	struct muster_http *http = of(api)->http;
+
+	return http->is_head && http->is_begun
+		       ? -EPIPE
+		       : muster_http_write(http, bytes, length);
 }
 
 static int send_event(struct api_request *api, const struct muster_event *event)
 {
 	struct muster_http *http = of(api)->http;
 
+	if (http->is_head && http->is_begun)
+		return -EPIPE;
 	if (event == NULL)
 		return muster_http_send_comment(http, NULL);
 	return muster_http_send_event(http, &(struct muster_http_event){

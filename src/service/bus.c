@@ -91,11 +91,32 @@ static void mark_in(struct bus *bus, struct bus_out *out, uint64_t delay_ms)
 		timer_start(bus->tick, delay_ms, 0);
 }
 
+/* The numbers of what is kept are a channel's own. NULL: it is not kept. */
+static struct bus_out *kept_for(struct bus *bus,
+				const struct bus_outgoing *message)
+{
+	char name[ENVELOPE_CHANNEL_MAX + 1] = "=";
+	size_t length = message->channel.length;
+
+	if (message->keep == 0 || length == 0 || length > ENVELOPE_CHANNEL_MAX)
+		return NULL;
+	memcpy(name + 1, message->channel.data, length);
+	return out_for(bus, (struct envelope_text){ name, length + 1 });
+}
+
+static void count_sent(struct bus *bus, struct bus_out *out)
+{
+	out->seq++;
+	if (bus->highest_seq < out->seq)
+		bus->highest_seq = out->seq;
+}
+
 int bus_send(struct bus *bus, struct envelope_text lane,
 	     const struct bus_outgoing *message,
 	     store_bus_published_fn on_published, void *owner)
 {
 	struct bus_out *out = out_for(bus, lane);
+	struct bus_out *kept = kept_for(bus, message);
 	size_t size = ENVELOPE_HEAD_MAX + message->body.length;
 	const struct envelope envelope = {
 		.type = message->type,
@@ -108,7 +129,11 @@ int bus_send(struct bus *bus, struct envelope_text lane,
 		.is_checked = message->is_checked,
 		.seq = out->seq + 1,
 		.ts_ms = bus_now_ms(bus),
+		.kept = kept == NULL ? 0 : kept->seq + 1,
 	};
+	const struct store_bus_log log = { store_bytes(message->channel.data,
+						       message->channel.length),
+					   message->keep, message->keep_ms };
 
 	if (message->body.length > ENVELOPE_BODY_MAX)
 		return -EMSGSIZE;
@@ -120,25 +145,28 @@ int bus_send(struct bus *bus, struct envelope_text lane,
 		return (int)length;
 	int error = store_bus_publish(
 		bus->transport, store_bytes(lane.data, lane.length),
-		store_bytes(room, (size_t)length), on_published, owner);
+		store_bytes(room, (size_t)length), kept == NULL ? NULL : &log,
+		on_published, owner);
 
 	buffer_trim(&bus->room, ROOM_BYTES);
 	if (error < 0)
 		return error;
-	out->seq++;
-	if (bus->highest_seq < out->seq)
-		bus->highest_seq = out->seq;
+	count_sent(bus, out);
+	if (kept != NULL)
+		count_sent(bus, kept);
 	/* Those to one server are answered, or missed by who asked. */
 	if (lane.length > 0 && lane.data[0] != '/')
 		return 0;
-	out->mark_ms = is_mark(message) ? 0 : loop_now_ms(bus->loop) + MARK_MS;
+	out->mark_ms = 0;
+	if (!is_mark(message))
+		mark_in(bus, out, MARK_MS);
 	return 0;
 }
 
 int bus_publish(struct bus *bus, const struct bus_outgoing *message,
 		store_bus_published_fn on_published, void *owner)
 {
-	char name[STORE_BUS_CHANNEL_MAX + 8] = "";
+	char name[STORE_BUS_CHANNEL_MAX + BUS_LANE_BYTES] = "";
 
 	if (!store_bus_is_clock_known(bus->transport))
 		return -EAGAIN;
@@ -153,11 +181,7 @@ int bus_publish(struct bus *bus, const struct bus_outgoing *message,
 		memcpy(name + 5, message->to.data, message->to.length);
 		name[5 + message->to.length] = '\0';
 	} else if (message->channel.length > 0) {
-		unsigned number = bus_hash(message->channel) % BUS_LANES;
-
-		name[0] = '/';
-		name[1] = (char)(number < 10 ? '0' + number : '1');
-		name[2] = (char)(number < 10 ? '\0' : '0' + number - 10);
+		bus_lane_of(message->channel, name);
 	}
 	int error = bus_send(bus, bus_text(name), message, on_published, owner);
 
@@ -365,6 +389,7 @@ struct bus *bus_open(struct loop *loop, struct store *store,
 	list_init(&bus->watchers);
 	list_init(&bus->all_outs);
 	list_init(&bus->marked);
+	list_init(&bus->readings);
 	bus_topics_init(bus);
 	if (join(bus, problem) < 0) {
 		free_bus(bus);
@@ -388,6 +413,7 @@ void bus_close(struct bus *bus)
 	MUST(bus->calling == 0);
 	store_bus_leave(bus->transport);
 	timer_close(bus->tick);
+	bus_logs_fini(bus);
 	bus_topics_fini(bus);
 	while ((link = list_take_first(&bus->watchers)) != NULL)
 		free(LIST_ENTRY(link, struct bus_watcher, link));

@@ -68,6 +68,7 @@ struct bus_message {
 	struct envelope_text body;    /* one JSON value */
 	uint64_t seq;
 	uint64_t ts_ms;
+	uint64_t kept;  /* by sender and channel, from 1; 0: in no log */
 	bool is_own;    /* this server published it */
 	bool is_direct; /* to this server alone */
 };
@@ -107,6 +108,10 @@ struct bus_outgoing {
 	struct envelope_text channel; /* empty: none; no pattern */
 	struct envelope_text to;      /* a server's id; empty: all */
 	struct envelope_text body;    /* one JSON value; empty: null */
+	/* Kept in the channel's log until so many others have followed it, or
+	 * that time is over; 0: not. See store_bus_publish(). */
+	uint32_t keep;
+	uint32_t keep_ms;
 	bool is_checked; /* the body is that, and not too deep, for sure */
 };
 
@@ -126,6 +131,23 @@ bus_publish(struct bus *bus, const struct bus_outgoing *message,
 void bus_forget(struct bus *bus, const void *owner);
 /* One sentence for a person about what bus_publish() answered. */
 void bus_problem(int error, struct problem *problem);
+
+/* ---- what is kept ---- */
+
+struct bus_log {
+	const struct bus_message *list; /* the oldest first */
+	size_t count;
+	/* Another one than before: the store has lost what it had. */
+	struct envelope_text life;
+};
+
+/* What is kept of a channel, as far as it is genuine. Negative error: the store
+ * could not be asked; *log is empty. All of it is good until the callback
+ * returns. One reading an owner at a time. */
+typedef void (*bus_log_fn)(void *owner, int error, const struct bus_log *log);
+void bus_read_log(struct bus *bus, struct envelope_text channel,
+		  bus_log_fn on_log, void *owner);
+void bus_forget_log(struct bus *bus, const void *owner);
 
 /* ---- what is not well ---- */
 

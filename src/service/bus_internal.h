@@ -96,6 +96,7 @@ struct bus {
 
 	struct bus_out *outs[BUS_BUCKETS];
 	struct list all_outs;
+	struct list readings; /* bus_log.c's */
 	size_t out_count;
 	struct list marked;
 	bool has_forgotten_outs;
@@ -143,6 +144,16 @@ void bus_lanes_spare(struct bus *bus, uint32_t lanes);
 void bus_lanes_move_own(struct bus *bus, const char *old_name);
 /* Frees the watchers that were removed while one was called. */
 void bus_lanes_bury_watchers(struct bus *bus);
+
+/* ---- bus_log.c ---- */
+
+void bus_logs_fini(struct bus *bus);
+/* The name of a channel's lane. */
+#define BUS_LANE_BYTES 24 /* of "/" and a number */
+void bus_lane_of(struct envelope_text channel, char name[BUS_LANE_BYTES]);
+/* What bus.c says of a message that was opened. */
+void bus_describe(const struct bus *bus, const struct envelope *envelope,
+		  struct bus_message *message);
 
 /* ---- bus.c ---- */
 

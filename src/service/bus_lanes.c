@@ -8,7 +8,6 @@
 #include "service/bus_internal.h"
 
 #define LOG_MS      1000
-#define LANE_BYTES  24 /* of "/" and a number */
 #define WHO_TYPE    "_bus:who"
 #define MARK_TYPE   "_bus:mark"
 #define ANSWER_MS   200 /* after somebody asked; for all who ask meanwhile */
@@ -17,13 +16,13 @@
 /* ---- names ---- */
 
 static const char *lane_name(const struct bus *bus, size_t lane,
-			     char room[LANE_BYTES])
+			     char room[BUS_LANE_BYTES])
 {
 	if (lane == BUS_LANE_GENERAL)
 		return "";
 	if (lane == BUS_LANE_OWN)
 		return bus->own_lane;
-	snprintf(room, LANE_BYTES, "/%zu", lane - BUS_LANE_FIRST);
+	snprintf(room, BUS_LANE_BYTES, "/%zu", lane - BUS_LANE_FIRST);
 	return room;
 }
 
@@ -88,7 +87,7 @@ bool bus_gap_concerns(const struct bus_gap *gap, struct envelope_text pattern)
 	const uint32_t lanes = bus_lanes_of(pattern);
 
 	for (size_t i = 0; i < BUS_LANES; i++) {
-		char room[LANE_BYTES];
+		char room[BUS_LANE_BYTES];
 		int length = snprintf(room, sizeof(room), "/%zu", i);
 
 		if ((lanes & BIT(i + BUS_LANE_FIRST)) != 0 &&
@@ -165,7 +164,7 @@ void bus_lanes_bury_watchers(struct bus *bus)
 
 int bus_lanes_need(struct bus *bus, uint32_t lanes)
 {
-	char room[LANE_BYTES];
+	char room[BUS_LANE_BYTES];
 
 	for (size_t i = 0; i < BUS_LANES_IN; i++) {
 		if ((lanes & BIT(i)) == 0)
@@ -188,7 +187,7 @@ int bus_lanes_need(struct bus *bus, uint32_t lanes)
 
 void bus_lanes_spare(struct bus *bus, uint32_t lanes)
 {
-	char room[LANE_BYTES];
+	char room[BUS_LANE_BYTES];
 
 	for (size_t i = 0; i < BUS_LANES_IN; i++) {
 		if ((lanes & BIT(i)) == 0 || --bus->lane_counts[i] > 0)
@@ -307,6 +306,23 @@ static bool is_text(struct envelope_text text, const char *other)
 	       memcmp(text.data, other, text.length) == 0;
 }
 
+void bus_describe(const struct bus *bus, const struct envelope *envelope,
+		  struct bus_message *message)
+{
+	*message = (struct bus_message){
+		.type = envelope->type,
+		.channel = envelope->channel,
+		.from = envelope->from,
+		.nonce = envelope->nonce,
+		.body = envelope->body,
+		.seq = envelope->seq,
+		.ts_ms = envelope->ts_ms,
+		.kept = envelope->kept,
+		.is_own = is_text(envelope->from, bus->id) &&
+			  is_text(envelope->nonce, bus->nonce),
+	};
+}
+
 /* True: it was the bus's own. */
 static bool take_own(struct bus *bus, const struct bus_message *message)
 {
@@ -345,19 +361,10 @@ static void on_message(void *owner, struct store_bytes lane,
 
 		tell_gap(bus, &gap);
 	}
-	const struct bus_message message = {
-		.type = envelope.type,
-		.channel = envelope.channel,
-		.from = envelope.from,
-		.nonce = envelope.nonce,
-		.body = envelope.body,
-		.seq = envelope.seq,
-		.ts_ms = envelope.ts_ms,
-		.is_own = is_text(envelope.from, bus->id) &&
-			  is_text(envelope.nonce, bus->nonce),
-		.is_direct = lane.length > 0 && lane.data[0] != '/',
-	};
+	struct bus_message message;
 
+	bus_describe(bus, &envelope, &message);
+	message.is_direct = lane.length > 0 && lane.data[0] != '/';
 	if (!take_own(bus, &message))
 		bus_dispatch(bus, &message);
 }

@@ -1,5 +1,3 @@
-#include "service/pubsub.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,58 +5,21 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "service/node_bus.h"
+#include "service/pubsub_internal.h"
 #include "service/routine.h"
 #include "service/rpc.h"
 
 #define ROOM_DEFAULT  1024
-#define ROOM_BYTES    ((size_t)8 << 20)
 #define GAPS_MAX      256
 #define WARN_EVERY_MS 1000
+#define REPLAY_MS     60000
 #define CHANNEL_TYPE  "publish" /* of what goes on a channel */
-
-/* A message that waits for its handler; the texts are behind it. */
-struct item {
-	struct list link;
-	struct muster_news news;
-	size_t bytes;
-};
-
-struct muster_subscription {
-	struct list link;
-	struct muster *muster;
-	char *where;
-	struct bus_handler *handler;
-	muster_news_fn fn;
-	void *arg;
-	struct list items;
-	size_t waiting;
-	size_t bytes;
-	uint32_t room;
-	bool is_running; /* its fiber is at work */
-	bool is_removed;
-	struct fiber_wait ready;
-};
 
 struct gap_item {
 	struct list link;
 	struct muster_gap gap; /* its texts are owned */
 	char *where;
 	char *from;
-};
-
-struct pubsub {
-	struct muster *muster;
-	struct list subscriptions;
-	struct bus_watcher *watcher;
-	struct list gaps;
-	size_t gap_count;
-	struct loop_task tell;
-	bool tells_gaps;
-	muster_gap_fn on_gap;
-	void *gap_arg;
-	uint64_t dropped_slow;
-	uint64_t missed;
-	uint64_t warned_ms;
 };
 
 static struct envelope_text text_of(const char *text)
@@ -129,7 +90,7 @@ static bool add_to_waiting(struct pubsub *pubsub, const struct muster_gap *gap)
 	return pubsub->gap_count == GAPS_MAX;
 }
 
-static void note_gap(struct pubsub *pubsub, const struct muster_gap *gap)
+void pubsub_note_gap(struct pubsub *pubsub, const struct muster_gap *gap)
 {
 	uint64_t now_ms = loop_now_ms(pubsub->muster->loop);
 
@@ -174,17 +135,23 @@ static void on_bus_gap(void *owner, const struct bus_gap *gap)
 		struct muster_subscription *subscription =
 			LIST_ENTRY(link, struct muster_subscription, link);
 
-		if (!subscription->is_removed &&
-		    concerns(gap, subscription->where))
-			note_gap(pubsub,
-				 &(struct muster_gap){
-					 .cause = gap->missed > 0
-							  ? MUSTER_GAP_LOST
-							  : MUSTER_GAP_OUTAGE,
-					 .where = subscription->where,
-					 .from = from,
-					 .missed = gap->missed,
-				 });
+		if (subscription->is_removed ||
+		    !concerns(gap, subscription->where))
+			continue;
+		/* It looks what of that is kept. */
+		if (subscription->replay != NULL)
+			replay_suspect(subscription->replay);
+		else
+			pubsub_note_gap(
+				pubsub,
+				&(struct muster_gap){
+					.cause = gap->missed > 0
+							 ? MUSTER_GAP_LOST
+							 : MUSTER_GAP_OUTAGE,
+					.where = subscription->where,
+					.from = from,
+					.missed = gap->missed,
+				});
 	}
 }
 
@@ -209,21 +176,23 @@ static char *put(char **at, struct envelope_text text)
 	return start;
 }
 
-static struct item *item_new(const struct bus_message *message)
+struct pubsub_item *pubsub_item_new(const struct bus_message *message)
 {
 	bool has_channel = message->channel.length > 0;
 	struct envelope_text type =
 		has_channel ? (struct envelope_text){ "", 0 } : message->type;
-	size_t bytes = sizeof(struct item) + type.length +
+	size_t bytes = sizeof(struct pubsub_item) + type.length +
 		       message->channel.length + message->from.length +
-		       message->body.length + 4;
-	struct item *item = mem_alloc(bytes);
+		       message->nonce.length + message->body.length + 5;
+	struct pubsub_item *item = mem_alloc(bytes);
 	char *at = (char *)(item + 1);
 
-	*item = (struct item){ .bytes = bytes };
+	*item = (struct pubsub_item){ .bytes = bytes };
 	item->news.type = put(&at, type);
 	item->news.channel = put(&at, message->channel);
 	item->news.from = put(&at, message->from);
+	item->nonce = put(&at, message->nonce);
+	item->kept = message->kept;
 	item->news.payload = put(&at, message->body);
 	item->news.length = message->body.length;
 	item->news.sent_ms = message->ts_ms;
@@ -231,45 +200,57 @@ static struct item *item_new(const struct bus_message *message)
 	return item;
 }
 
-static struct item *take_item(struct muster_subscription *subscription)
+static struct pubsub_item *take_item(struct muster_subscription *subscription)
 {
 	struct list *link = list_take_first(&subscription->items);
 
 	if (link == NULL)
 		return NULL;
-	struct item *item = LIST_ENTRY(link, struct item, link);
+	struct pubsub_item *item = LIST_ENTRY(link, struct pubsub_item, link);
 
 	subscription->waiting--;
+	subscription->replayed -= item->is_replayed;
 	subscription->bytes -= item->bytes;
 	return item;
+}
+
+/* What is replayed comes all at once, and is bounded already. */
+static bool is_over(const struct muster_subscription *subscription)
+{
+	size_t bytes_max =
+		PUBSUB_ROOM_BYTES +
+		(subscription->replayed > 0 ? STORE_BUS_LOG_BYTES : 0);
+
+	return subscription->waiting >
+		       subscription->room + subscription->replayed ||
+	       (subscription->bytes > bytes_max && subscription->waiting > 1);
 }
 
 static void make_room(struct muster_subscription *subscription)
 {
 	struct pubsub *pubsub = subscription->muster->pubsub;
 
-	while (subscription->waiting > subscription->room ||
-	       (subscription->bytes > ROOM_BYTES &&
-		subscription->waiting > 1)) {
-		struct item *oldest = take_item(subscription);
+	while (is_over(subscription)) {
+		struct pubsub_item *oldest = take_item(subscription);
 
 		pubsub->dropped_slow++;
-		note_gap(pubsub, &(struct muster_gap){
-					 .cause = MUSTER_GAP_SLOW,
-					 .where = subscription->where,
-					 .from = oldest->news.from,
-					 .missed = 1,
-				 });
+		pubsub_note_gap(pubsub, &(struct muster_gap){
+						.cause = MUSTER_GAP_SLOW,
+						.where = subscription->where,
+						.from = oldest->news.from,
+						.missed = 1,
+					});
 		free(oldest);
 	}
 }
 
 static void free_subscription(struct muster_subscription *subscription)
 {
-	struct item *item;
+	struct pubsub_item *item;
 
 	while ((item = take_item(subscription)) != NULL)
 		free(item);
+	replay_free(subscription->replay);
 	list_remove(&subscription->link);
 	free(subscription->where);
 	free(subscription);
@@ -278,7 +259,7 @@ static void free_subscription(struct muster_subscription *subscription)
 static void handle(struct muster *muster, void *arg)
 {
 	struct muster_subscription *subscription = arg;
-	struct item *item;
+	struct pubsub_item *item;
 
 	while (!subscription->is_removed &&
 	       (item = take_item(subscription)) != NULL) {
@@ -291,13 +272,12 @@ static void handle(struct muster *muster, void *arg)
 		free_subscription(subscription);
 }
 
-static void on_message(void *owner, const struct bus_message *message)
+void pubsub_give(struct muster_subscription *subscription,
+		 struct pubsub_item *item)
 {
-	struct muster_subscription *subscription = owner;
-	struct item *item = item_new(message);
-
 	list_add_last(&subscription->items, &item->link);
 	subscription->waiting++;
+	subscription->replayed += item->is_replayed;
 	subscription->bytes += item->bytes;
 	make_room(subscription);
 	if (subscription->is_running)
@@ -309,23 +289,38 @@ static void on_message(void *owner, const struct bus_message *message)
 		subscription->is_running = false;
 }
 
+static void on_message(void *owner, const struct bus_message *message)
+{
+	struct muster_subscription *subscription = owner;
+
+	if (subscription->replay != NULL)
+		replay_take(subscription->replay, message);
+	else
+		pubsub_give(subscription, pubsub_item_new(message));
+}
+
 /* ---- subscribing ---- */
 
 static void on_ready(void *owner)
 {
 	struct muster_subscription *subscription = owner;
 
+	if (subscription->replay != NULL)
+		replay_begin(subscription->replay);
 	fiber_wake(subscription->ready, 0);
 }
 
 static int await_ready(struct muster *muster,
 		       struct muster_subscription *subscription)
 {
-	if (routine_current(muster) == NULL)
+	bool waits = routine_current(muster) != NULL;
+
+	if (!waits && subscription->replay == NULL)
 		return 0;
-	subscription->ready = fiber_wait_begin();
+	if (waits)
+		subscription->ready = fiber_wait_begin();
 	bus_handler_ready(subscription->handler, on_ready, subscription);
-	return routine_park(muster, subscription->ready, 0);
+	return waits ? routine_park(muster, subscription->ready, 0) : 0;
 }
 
 static int refuse(struct muster *muster, const char *where)
@@ -342,26 +337,52 @@ static bool is_reserved(const char *where)
 	return strcmp(where, "do") == 0 || strcmp(where, "doResponse") == 0;
 }
 
-int muster_subscribe(struct muster *muster, const char *where,
-		     muster_news_fn fn, void *arg,
-		     struct muster_subscription **subscription_out)
+/* A log is a channel's. */
+static bool can_replay(const char *where)
 {
-	struct bus *bus = node_bus(muster);
+	size_t length = strlen(where);
 
-	if (bus == NULL)
-		return routine_problem(muster)->code;
-	if (is_reserved(where))
-		return refuse(muster, where);
+	return is_channel(where) && length > 1 && where[length - 1] != '*' &&
+	       length <= STORE_BUS_LOG_NAME_MAX;
+}
+
+static struct muster_subscription *
+new_subscription(struct muster *muster, const char *where,
+		 const struct muster_subscribe_options *options)
+{
 	struct muster_subscription *subscription =
 		mem_zalloc(sizeof(*subscription));
 
 	subscription->muster = muster;
 	subscription->where = mem_text(where);
-	subscription->fn = fn;
-	subscription->arg = arg;
-	subscription->room = ROOM_DEFAULT;
+	subscription->room = options->room > 0 ? options->room : ROOM_DEFAULT;
 	list_init(&subscription->items);
 	list_add_last(&muster->pubsub->subscriptions, &subscription->link);
+	if (options->replay)
+		subscription->replay =
+			replay_new(subscription, options->since_ms);
+	return subscription;
+}
+
+int muster_subscribe_with(struct muster *muster, const char *where,
+			  const struct muster_subscribe_options *options,
+			  muster_news_fn fn, void *arg,
+			  struct muster_subscription **subscription_out)
+{
+	static const struct muster_subscribe_options none = { 0 };
+	struct bus *bus = node_bus(muster);
+
+	if (bus == NULL)
+		return routine_problem(muster)->code;
+	if (options == NULL)
+		options = &none;
+	if (is_reserved(where) || (options->replay && !can_replay(where)))
+		return refuse(muster, where);
+	struct muster_subscription *subscription =
+		new_subscription(muster, where, options);
+
+	subscription->fn = fn;
+	subscription->arg = arg;
 	subscription->handler =
 		is_channel(where) ? bus_on_channel(bus, text_of(where),
 						   on_message, subscription)
@@ -382,13 +403,29 @@ int muster_subscribe(struct muster *muster, const char *where,
 	return 0;
 }
 
+int muster_subscribe(struct muster *muster, const char *where,
+		     muster_news_fn fn, void *arg,
+		     struct muster_subscription **subscription)
+{
+	return muster_subscribe_with(muster, where, NULL, fn, arg,
+				     subscription);
+}
+
+/* No message comes to it any more. */
+static void detach(struct muster_subscription *subscription)
+{
+	bus_handler_remove(subscription->handler);
+	subscription->handler = NULL;
+	replay_free(subscription->replay);
+	subscription->replay = NULL;
+	subscription->is_removed = true;
+}
+
 void muster_unsubscribe(struct muster_subscription *subscription)
 {
 	if (subscription == NULL || subscription->is_removed)
 		return;
-	bus_handler_remove(subscription->handler);
-	subscription->handler = NULL;
-	subscription->is_removed = true;
+	detach(subscription);
 	if (!subscription->is_running)
 		free_subscription(subscription);
 }
@@ -402,8 +439,9 @@ void muster_subscription_set_room(struct muster_subscription *subscription,
 /* ---- publishing ---- */
 
 static int publish(struct muster *muster, const char *where,
-		   const char *payload, store_bus_published_fn on_published,
-		   void *owner)
+		   const char *payload,
+		   const struct muster_publish_options *options,
+		   store_bus_published_fn on_published, void *owner)
 {
 	struct bus *bus = node_bus(muster);
 	struct bus_outgoing message = { .type = text_of(where),
@@ -413,6 +451,13 @@ static int publish(struct muster *muster, const char *where,
 		return routine_problem(muster)->code;
 	if (is_reserved(where))
 		return refuse(muster, where);
+	if (options != NULL && options->replay > 0) {
+		if (!can_replay(where) || options->replay > MUSTER_REPLAY_MAX)
+			return refuse(muster, where);
+		message.keep = options->replay;
+		message.keep_ms =
+			options->replay_ms > 0 ? options->replay_ms : REPLAY_MS;
+	}
 	if (is_channel(where)) {
 		message.type = text_of(CHANNEL_TYPE);
 		message.channel = text_of(where);
@@ -431,7 +476,7 @@ static int publish(struct muster *muster, const char *where,
 int muster_publish(struct muster *muster, const char *where,
 		   const char *payload)
 {
-	return publish(muster, where, payload, NULL, NULL);
+	return publish(muster, where, payload, NULL, NULL, NULL);
 }
 
 /* A fiber in muster_publish_counted(), on whose stack this is. */
@@ -450,8 +495,9 @@ static void on_published(void *owner, int error, int64_t receivers)
 	fiber_wake(counting->wait, 0);
 }
 
-int muster_publish_counted(struct muster *muster, const char *where,
-			   const char *payload, int64_t *receivers)
+static int publish_counted(struct muster *muster, const char *where,
+			   const char *payload,
+			   const struct muster_publish_options *options)
 {
 	int error = routine_check(muster);
 
@@ -461,7 +507,8 @@ int muster_publish_counted(struct muster *muster, const char *where,
 		return routine_problem(muster)->code;
 	struct counting counting = { .wait = fiber_wait_begin() };
 
-	error = publish(muster, where, payload, on_published, &counting);
+	error = publish(muster, where, payload, options, on_published,
+			&counting);
 	if (error < 0)
 		return error;
 	error = routine_park(muster, counting.wait, 0);
@@ -472,8 +519,25 @@ int muster_publish_counted(struct muster *muster, const char *where,
 	}
 	if (counting.error < 0)
 		bus_problem(counting.error, routine_problem(muster));
-	*receivers = counting.receivers;
+	*options->receivers = counting.receivers;
 	return counting.error;
+}
+
+int muster_publish_with(struct muster *muster, const char *where,
+			const char *payload,
+			const struct muster_publish_options *options)
+{
+	if (options != NULL && options->receivers != NULL)
+		return publish_counted(muster, where, payload, options);
+	return publish(muster, where, payload, options, NULL, NULL);
+}
+
+int muster_publish_counted(struct muster *muster, const char *where,
+			   const char *payload, int64_t *receivers)
+{
+	return publish_counted(
+		muster, where, payload,
+		&(struct muster_publish_options){ .receivers = receivers });
 }
 
 void muster_bus_counts(const struct muster *muster,
@@ -493,6 +557,7 @@ void muster_bus_counts(const struct muster *muster,
 		.delivered = all.delivered,
 		.unwanted = all.unhandled,
 		.missed = muster->pubsub->missed,
+		.recovered = muster->pubsub->recovered,
 		.dropped_slow = muster->pubsub->dropped_slow,
 		.forged = answers[ENVELOPE_FORGED] +
 			  answers[ENVELOPE_UNKNOWN_KEY],
@@ -542,9 +607,7 @@ static void close_pubsub(struct muster *muster)
 		struct muster_subscription *subscription =
 			LIST_ENTRY(link, struct muster_subscription, link);
 
-		bus_handler_remove(subscription->handler);
-		subscription->handler = NULL;
-		subscription->is_removed = true;
+		detach(subscription);
 	}
 }
 

@@ -81,6 +81,7 @@ const struct lmdb_operation lmdb_operations[STORE_READY_CALL] = {
 	[STORE_CACHE_EXPIRE_CALL] = WRITES(cache_expire, SHARED),
 	[STORE_CACHE_EXPORT_CALL] = READS(cache_export, SHARED),
 	[STORE_CACHE_IMPORT_CALL] = FILLS(cache_import, SHARED),
+	[STORE_LOG_READ_CALL] = READS(log_read, SHARED),
 };
 
 static void submit_own(struct lmdb_store *user, struct store_call *call)

@@ -320,7 +320,7 @@ static void give(struct receiver *receiver, struct store_bytes channel,
 }
 
 static int publish(struct store_bus *bus, struct store_bytes channel,
-		   struct store_bytes bytes,
+		   struct store_bytes bytes, const struct store_bus_log *log,
 		   store_bus_published_fn on_published, void *owner)
 {
 	struct mesh *mesh = bus->back_end;
@@ -329,6 +329,8 @@ static int publish(struct store_bus *bus, struct store_bytes channel,
 
 	if (mesh->changes != bus_board_changes(mesh->board))
 		look_around(mesh);
+	if (log != NULL)
+		lmdb_log_append(bus->store, log, bytes);
 	for (size_t i = 0; i < mesh->present_count; i++) {
 		struct receiver *receiver = mesh->receivers[mesh->present[i]];
 

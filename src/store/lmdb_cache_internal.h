@@ -58,7 +58,9 @@ bool lmdb_lock_find(struct lmdb_batch *batch, const struct cache_key *key,
 		    struct lock *lock);
 /* Those who waited for it, and do no longer. */
 void lmdb_lock_sweep(struct lmdb_batch *batch, const struct cache_key *key);
-/* In EXPIRY; tables are 'c' (CACHE), 'l' (LOCK), 'w' (AWAIT). */
+/* Of a log that has expired, as much as may go at once. */
+void lmdb_log_sweep(struct lmdb_batch *batch, const struct cache_key *key);
+/* In EXPIRY; tables are 'c' (CACHE), 'l' (LOCK), 'w' (AWAIT), 'p' (LOG). */
 struct lmdb_key lmdb_expiry_key(uint64_t at_ms, char table,
 				const struct cache_key *key);
 void lmdb_wrong_type(struct store_call *call);

@@ -281,6 +281,8 @@ void lmdb_cache_sweep(struct lmdb_batch *batch, struct store_call *call)
 		/* A lock that was prolonged has another entry further on. */
 		if (table == 'w')
 			lmdb_lock_sweep(batch, &key);
+		else if (table == 'p')
+			lmdb_log_sweep(batch, &key);
 		else if (table == 'l' && !lmdb_lock_find(batch, &key, &lock))
 			lmdb_delete(batch, TABLE_LOCK, cache_key_bytes(&key));
 		else if (table == 'c' && !lmdb_entry_find(batch, &key, &entry))

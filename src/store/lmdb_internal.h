@@ -57,6 +57,8 @@ enum lmdb_lane_number { LANE_TASKS, LANE_SHARED, LANES };
 	TABLE(NAME, SHARED)      /* name -> holder, nonce, host */             \
 	TABLE(STAT, SHARED)      /* name -> value(8) */                        \
 	TABLE(SEQUENCE, SHARED)  /* source -> last flush(8) */                 \
+	TABLE(LOG, SHARED)       /* hash -> what is known of a log */          \
+	TABLE(ENTRY, SHARED)     /* hash number(8) -> at(8) message */         \
 	TABLE(ROOM, SHARED)      /* name -> number, destroyed at */            \
 	TABLE(MEMBER, SHARED)    /* room kind id -> owner, record */           \
 	TABLE(MEMBER_OF, SHARED) /* owner room id -> */                        \
@@ -425,6 +427,14 @@ void lmdb_cache_stop_peeking(struct lmdb_store *user);
 void lmdb_cache_apply(struct lmdb_batch *batch, struct store_call *call);
 void lmdb_cache_effect(struct lmdb_batch *batch,
 		       const struct store_effect *effect);
+
+/* ---- lmdb_log.c: what is kept of what was published ---- */
+
+struct store_bus_log;
+void lmdb_log_read(struct lmdb_batch *batch, struct store_call *call);
+/* From the loop; nobody is told. */
+void lmdb_log_append(struct store *store, const struct store_bus_log *log,
+		     struct store_bytes bytes);
 
 /* ---- peers, names, statistics ---- */
 

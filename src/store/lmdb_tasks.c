@@ -37,21 +37,30 @@ static bool is_held_with(struct lmdb_batch *batch, struct store_bytes id,
 	       task->head.token == token;
 }
 
+/* What an answer about a lease says, first of all; false: it is lost. */
+static bool answer_lease(struct lmdb_batch *batch,
+			 const struct store_lease *lease, struct task *task,
+			 enum store_result *result)
+{
+	*result = STORE_LOST;
+	if (!is_held_with(batch, lease->id, lease->token, task))
+		return false;
+	*result = task->head.state == STORE_TASK_CANCELLED ? STORE_CANCELLED
+							   : STORE_DONE;
+	return true;
+}
+
 void lmdb_heartbeat(struct lmdb_batch *batch, struct store_call *call)
 {
 	const struct store_heartbeat *request = call->request;
 	enum store_result *results = store_call_results(call, request->count);
 
 	for (size_t i = 0; i < request->count; i++) {
-		const struct store_lease *lease = &request->leases[i];
 		struct task task;
 
-		results[i] = STORE_LOST;
-		if (!is_held_with(batch, lease->id, lease->token, &task))
+		if (!answer_lease(batch, &request->leases[i], &task,
+				  &results[i]))
 			continue;
-		results[i] = task.head.state == STORE_TASK_CANCELLED
-				     ? STORE_CANCELLED
-				     : STORE_DONE;
 		lmdb_task_keep(batch, &task);
 		struct lmdb_key key = lmdb_key_at(task.head.when, task.id);
 
@@ -257,15 +266,11 @@ void lmdb_release(struct lmdb_batch *batch, struct store_call *call)
 	enum store_result *results = store_call_results(call, request->count);
 
 	for (size_t i = 0; i < request->count; i++) {
-		const struct store_lease *lease = &request->leases[i];
 		struct task task;
 
-		results[i] = STORE_LOST;
-		if (!is_held_with(batch, lease->id, lease->token, &task))
+		if (!answer_lease(batch, &request->leases[i], &task,
+				  &results[i]))
 			continue;
-		results[i] = task.head.state == STORE_TASK_CANCELLED
-				     ? STORE_CANCELLED
-				     : STORE_DONE;
 		if (task.head.attempt > 0)
 			task.head.attempt--;
 		lmdb_task_lost(batch, &task, STORE_EVENT_RELEASED);

@@ -329,8 +329,8 @@ static int redis_open(struct store *store, const struct store_url *url,
 			"the %u ms of its timeout)",
 			store->options.timeout_ms);
 	const struct tls_settings tls = { .ca_path = url->ca_path,
-					  .cert_path = url->cert_path,
-					  .key_path = url->key_path,
+					  .own = { url->cert_path,
+						   url->key_path },
 					  .check = url->check };
 	struct tls_context *context =
 		url->is_tls ? tls_context_new(&tls, problem) : NULL;

@@ -39,6 +39,27 @@ struct store_bytes redis_bus_name(struct redis_bus *own,
 	return store_bytes(buffer_bytes(name), buffer_length(name));
 }
 
+struct store_bytes redis_log_key(struct redis_bus *own,
+				 struct store_bytes channel,
+				 struct store_bytes name,
+				 enum redis_log_key key)
+{
+	static const char *const tails[] = {
+		[REDIS_LOG_LIST] = ":log:",
+		[REDIS_LOG_FACTS] = ":log-facts:",
+		[REDIS_LOG_LIFE] = ":log-life",
+	};
+	struct store_bytes start = redis_bus_name(own, channel);
+	struct buffer *room = &own->log_name;
+
+	buffer_truncate(room, 0);
+	buffer_append(room, start.data, start.length);
+	buffer_append(room, tails[key], strlen(tails[key]));
+	if (key != REDIS_LOG_LIFE)
+		buffer_append(room, name.data, name.length);
+	return store_bytes(buffer_bytes(room), buffer_length(room));
+}
+
 static bool short_name(const struct redis_bus *own, struct store_bytes name,
 		       struct store_bytes *channel)
 {
@@ -517,6 +538,7 @@ static void leave(struct store_bus *bus)
 	timer_close(own->tick);
 	loop_undefer(&own->mark);
 	buffer_fini(&own->name);
+	buffer_fini(&own->log_name);
 	free(own->prefix);
 	free(own);
 }

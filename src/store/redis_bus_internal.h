@@ -29,8 +29,9 @@ struct redis_bus {
 	uint64_t clock_ms; /* when the time was asked for */
 	bool is_asking_clock;
 	uint64_t refusal_ms;
-	struct buffer name; /* of a channel, in full */
-	char *prefix;       /* that all of them begin with */
+	struct buffer name;     /* of a channel, in full */
+	struct buffer log_name; /* the same, of what a log is kept under */
+	char *prefix;           /* that all of them begin with */
 	size_t prefix_length;
 	struct loop_task mark;
 };
@@ -55,10 +56,19 @@ static inline bool redis_bus_starts(const char *text, const char *with)
 struct store_bytes redis_bus_name(struct redis_bus *own,
 				  struct store_bytes channel);
 
+/* What a log is kept under: the list, what is known about it, and which life
+ * of the store this is, for all logs of the channel. On a Cluster they are
+ * where the channel is. Good until the next one. */
+enum redis_log_key { REDIS_LOG_LIST, REDIS_LOG_FACTS, REDIS_LOG_LIFE };
+struct store_bytes redis_log_key(struct redis_bus *own,
+				 struct store_bytes channel,
+				 struct store_bytes name,
+				 enum redis_log_key key);
+
 /* ---- redis_bus_publish.c ---- */
 
 int redis_bus_publish(struct store_bus *bus, struct store_bytes channel,
-		      struct store_bytes bytes,
+		      struct store_bytes bytes, const struct store_bus_log *log,
 		      store_bus_published_fn on_published, void *owner);
 void redis_bus_forget(struct store_bus *bus, const void *owner);
 /* What has waited for too long to be sent; and who does not answer. */

@@ -1,5 +1,6 @@
 /* What is published over Redis: bundles of commands, each with its replies. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -144,19 +145,57 @@ static char *put_argument(char *at, struct store_bytes bytes)
 	return at;
 }
 
-/* How many bytes it takes. */
-static size_t add_publish(struct redis_command *command, bool is_to_shard,
-			  struct store_bytes channel, struct store_bytes bytes)
+/* A script with all that it keeps, and what it publishes. */
+static void add_keeping(struct redis_bus *own, struct redis_command *command,
+			struct store_bytes channel, struct store_bytes bytes,
+			const struct store_bus_log *log)
 {
+	const struct store_bytes text =
+		store_text(redis_script_text(SCRIPT_bus_publish));
+	const size_t numbers[] = { log->entries, log->keep_ms,
+				   STORE_BUS_LOG_BYTES };
+	struct store_bytes name = redis_bus_name(own, channel);
 	char *room = (char *)buffer_reserve(&command->bytes,
-					    channel.length + bytes.length + 96);
+					    text.length + 3 * name.length +
+						    2 * log->name.length +
+						    bytes.length + 512);
+	char *at = put_length(room, '*', 11);
+
+	at = put_argument(at, store_text("EVAL"));
+	at = put_argument(at, text);
+	at = put_argument(at, store_text("2"));
+	at = put_argument(
+		at, redis_log_key(own, channel, log->name, REDIS_LOG_LIST));
+	at = put_argument(
+		at, redis_log_key(own, channel, log->name, REDIS_LOG_FACTS));
+	at = put_argument(at, store_text(redis_bus_is_sharded(own->redis)
+						 ? "SPUBLISH"
+						 : "PUBLISH"));
+	at = put_argument(at, redis_bus_name(own, channel));
+	at = put_argument(at, bytes);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		char digits[24];
+
+		snprintf(digits, sizeof(digits), "%zu", numbers[i]);
+		at = put_argument(at, store_text(digits));
+	}
+	buffer_extend(&command->bytes, (size_t)(at - room));
+}
+
+static void add_publish(struct redis_bus *own, struct redis_command *command,
+			struct store_bytes channel, struct store_bytes bytes)
+{
+	struct store_bytes name = redis_bus_name(own, channel);
+	char *room = (char *)buffer_reserve(&command->bytes,
+					    name.length + bytes.length + 96);
 	char *at = put_length(room, '*', 3);
 
-	at = put_argument(at, store_text(is_to_shard ? "SPUBLISH" : "PUBLISH"));
-	at = put_argument(at, channel);
+	at = put_argument(at, store_text(redis_bus_is_sharded(own->redis)
+						 ? "SPUBLISH"
+						 : "PUBLISH"));
+	at = put_argument(at, name);
 	at = put_argument(at, bytes);
 	buffer_extend(&command->bytes, (size_t)(at - room));
-	return (size_t)(at - room);
 }
 
 /* Another way for the first one alone: its slot has moved, or the server is
@@ -258,25 +297,31 @@ static struct redis_command *open_bundle(struct redis_bus *own, unsigned slot)
 }
 
 int redis_bus_publish(struct store_bus *bus, struct store_bytes channel,
-		      struct store_bytes bytes,
+		      struct store_bytes bytes, const struct store_bus_log *log,
 		      store_bus_published_fn on_published_fn, void *owner)
 {
 	struct redis_bus *own = bus->back_end;
-	struct store_bytes name = redis_bus_name(own, channel);
 
 	if (own->waiting_bytes + bytes.length > STORE_BUS_WAITING_BYTES) {
 		bus->counters.dropped++;
 		return -ENOBUFS;
 	}
 	struct redis_command *command = open_bundle(
-		own, own->redis->is_cluster ? redis_slot(name) : REDIS_SLOTS);
+		own, own->redis->is_cluster
+			     ? redis_slot(redis_bus_name(own, channel))
+			     : REDIS_SLOTS);
 	struct bundle *bundle = bundle_of(command);
 	bool is_new = entry_count(bundle) == 0;
+	size_t before = buffer_length(&command->bytes);
+
+	if (log == NULL)
+		add_publish(own, command, channel, bytes);
+	else
+		add_keeping(own, command, channel, bytes, log);
 	const struct entry entry = {
 		.on_published = on_published_fn,
 		.owner = owner,
-		.bytes = add_publish(command, redis_bus_is_sharded(own->redis),
-				     name, bytes),
+		.bytes = buffer_length(&command->bytes) - before,
 	};
 
 	buffer_append(&bundle->entries, &entry, sizeof(entry));

@@ -253,6 +253,7 @@ void redis_submit_cache(struct redis *redis, struct store_call *call)
 		[STORE_CACHE_EXPIRE_CALL] = expire,
 		[STORE_CACHE_EXPORT_CALL] = redis_export,
 		[STORE_CACHE_IMPORT_CALL] = redis_import,
+		[STORE_LOG_READ_CALL] = redis_log_read,
 	};
 
 	operations[call->operation](redis, call);

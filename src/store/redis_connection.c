@@ -30,23 +30,10 @@
 
 static void try_now(struct redis_connection *connection);
 
-/* ---- with TLS or without ---- */
-
-static bool write_parts(struct redis_connection *connection,
-			const struct iovec *parts, size_t count)
-{
-	return connection->tls != NULL
-		       ? tls_write(connection->tls, parts, count)
-		       : stream_write(connection->stream, parts, count);
-}
-
 static void close_stream(struct redis_connection *connection)
 {
-	if (connection->tls != NULL)
-		tls_close(connection->tls);
-	else if (connection->stream != NULL)
+	if (connection->stream != NULL)
 		stream_close(connection->stream);
-	connection->tls = NULL;
 	connection->stream = NULL;
 }
 
@@ -185,7 +172,8 @@ static void run_flush(struct loop_task *task)
 			list_remove(link);
 			list_add_last(&connection->sent, link);
 		}
-		connection->is_full = !write_parts(connection, parts, count);
+		connection->is_full =
+			!stream_write(connection->stream, parts, count);
 	}
 }
 
@@ -367,7 +355,7 @@ static void say(struct redis_connection *connection,
 	struct iovec part = { (void *)(uintptr_t)bytes.data, bytes.length };
 
 	list_add_last(&connection->sent, &command->link);
-	if (!write_parts(connection, &part, 1))
+	if (!stream_write(connection->stream, &part, 1))
 		connection->is_full = true;
 }
 
@@ -378,7 +366,7 @@ void redis_connection_say(struct redis_connection *connection,
 	struct iovec part = { (void *)(uintptr_t)bytes.data, bytes.length };
 
 	/* An error comes as the connection's end. */
-	DISCARD(write_parts(connection, &part, 1));
+	DISCARD(stream_write(connection->stream, &part, 1));
 	redis_command_free(command);
 }
 
@@ -522,8 +510,8 @@ static void on_bytes(void *owner, const uint8_t *bytes, size_t length)
 
 	connection->heard_ms = loop_now_ms(connection->redis->store->loop);
 	connection->has_heard = true;
-	if (connection->state == REDIS_GREETING && connection->tls == NULL &&
-	    bytes[0] == TLS_ALERT) {
+	if (connection->state == REDIS_GREETING &&
+	    connection->redis->tls == NULL && bytes[0] == TLS_ALERT) {
 		refuse(connection, -EPROTO, "STORE_TLS",
 		       "the server speaks TLS alone (use rediss:// instead of "
 		       "redis://)");
@@ -570,8 +558,7 @@ static bool is_unheard(const struct redis_connection *connection)
 static void on_end(void *owner, int error)
 {
 	struct redis_connection *connection = owner;
-	const struct problem *why =
-		connection->tls == NULL ? NULL : tls_problem(connection->tls);
+	const struct problem *why = tls_problem(connection->stream);
 
 	if (why != NULL)
 		refuse_tls(connection, why);
@@ -610,16 +597,13 @@ static void open_stream(struct redis_connection *connection, int descriptor)
 	struct loop *loop = connection->redis->store->loop;
 	struct tls_context *context = connection->redis->tls;
 
-	if (context == NULL) {
-		connection->stream =
-			stream_open(loop, descriptor, &events, connection);
-		stream_start_reading(connection->stream);
-	} else {
-		connection->tls =
-			tls_open(loop, descriptor, context,
-				 connection->address.host, &events, connection);
-		tls_start_reading(connection->tls);
-	}
+	connection->stream =
+		context == NULL
+			? stream_open(loop, descriptor, &events, connection)
+			: tls_connect(loop, descriptor, context,
+				      connection->address.host, &events,
+				      connection);
+	stream_start_reading(connection->stream);
 }
 
 /* While it connects the socket takes nothing, and an error shows when it can
@@ -651,7 +635,8 @@ static void connect_to(struct redis_connection *connection,
 	connection->reader = redisReaderCreate();
 	open_stream(connection, descriptor);
 	timer_start(connection->timer,
-		    connection->tls == NULL ? GREET_MS : GREET_TLS_MS, 0);
+		    connection->redis->tls == NULL ? GREET_MS : GREET_TLS_MS,
+		    0);
 	greet(connection);
 }
 
@@ -703,7 +688,7 @@ static void on_time(void *owner)
 {
 	struct redis_connection *connection = owner;
 
-	if (connection->tls != NULL && is_unheard(connection)) {
+	if (connection->redis->tls != NULL && is_unheard(connection)) {
 		refuse(connection, -ETIMEDOUT, "STORE_TLS",
 		       "the server has not answered to TLS in time (use "
 		       "redis:// where it has none)");

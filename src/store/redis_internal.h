@@ -63,7 +63,9 @@
 	SCRIPT(cache_export)                                                   \
 	SCRIPT(cache_import)                                                   \
 	SCRIPT(cache_lock)                                                     \
-	SCRIPT(cache_unlock)
+	SCRIPT(cache_unlock)                                                   \
+	SCRIPT(bus_publish)                                                    \
+	SCRIPT(bus_log)
 
 enum redis_script {
 #define REDIS_SCRIPT_NUMBER(name) SCRIPT_##name,
@@ -118,7 +120,6 @@ enum redis_state {
 };
 
 struct stream;
-struct tls;
 struct tls_context;
 struct timer;
 struct resolve;
@@ -150,8 +151,7 @@ struct redis_connection {
 	enum redis_purpose purpose;
 	enum redis_state state;
 	struct redis_address address;
-	struct stream *stream; /* or, with TLS, */
-	struct tls *tls;
+	struct stream *stream;
 	redisReader *reader;
 	struct resolve *resolve;
 	struct timer *timer;
@@ -401,6 +401,10 @@ bool redis_cluster_next(const struct redis *redis, int *node);
 void redis_keys(struct redis *redis, struct store_call *call);
 void redis_size(struct redis *redis, struct store_call *call);
 void redis_clear(struct redis *redis, struct store_call *call);
+
+/* ---- redis_log.c ---- */
+
+void redis_log_read(struct redis *redis, struct store_call *call);
 
 /* ---- redis_export.c ---- */
 

@@ -142,7 +142,8 @@ void store_forget(struct store *store, const void *owner);
 	OP(CACHE_UNLOCK, cache_unlock)                                         \
 	OP(CACHE_EXPIRE, cache_expire)                                         \
 	OP(CACHE_EXPORT, cache_export)                                         \
-	OP(CACHE_IMPORT, cache_import)
+	OP(CACHE_IMPORT, cache_import)                                         \
+	OP(LOG_READ, log_read)
 
 #define STORE_DECLARE(NAME, name)                                              \
 	void store_##name(struct store *store,                                 \

@@ -159,15 +159,23 @@ void store_bus_unsubscribe(struct store_bus *bus, struct store_bytes channel)
 	free(known);
 }
 
+static bool is_log(const struct store_bus_log *log)
+{
+	return log->name.length <= STORE_BUS_LOG_NAME_MAX && log->entries > 0 &&
+	       log->entries <= STORE_BUS_LOG_ENTRIES_MAX && log->keep_ms > 0;
+}
+
 int store_bus_publish(struct store_bus *bus, struct store_bytes channel,
-		      struct store_bytes bytes,
+		      struct store_bytes bytes, const struct store_bus_log *log,
 		      store_bus_published_fn on_published, void *owner)
 {
 	if (bytes.length > STORE_BUS_MESSAGE_MAX)
 		return -EMSGSIZE;
-	if (channel.length > STORE_BUS_CHANNEL_MAX)
+	if (channel.length > STORE_BUS_CHANNEL_MAX ||
+	    (log != NULL && !is_log(log)))
 		return -EINVAL;
-	int error = bus->ops->publish(bus, channel, bytes, on_published, owner);
+	int error = bus->ops->publish(bus, channel, bytes, log, on_published,
+				      owner);
 
 	if (error == 0)
 		bus->counters.published++;

@@ -77,15 +77,31 @@ typedef void (*store_bus_published_fn)(void *owner, int error,
 				       int64_t receivers);
 
 /*
- * Leaves at the end of the turn, with all others of that turn. on_published
- * may be NULL. Refused at once, nothing is sent and nobody called back:
- * -EMSGSIZE (over STORE_BUS_MESSAGE_MAX), -EINVAL (the channel's name),
- * -ENOBUFS (too many wait for the store to come back).
+ * What is published is also put behind what is in this log, in the same step
+ * (Redis: one script; embedded: the same turn hands both over), and stays until
+ * so many others, STORE_BUS_LOG_BYTES of them, or that time have followed it.
+ * Each publication says the bounds anew. A log belongs to the channel.
+ */
+struct store_bus_log {
+	struct store_bytes name; /* at most STORE_BUS_LOG_NAME_MAX bytes */
+	uint32_t entries;        /* 1 to STORE_BUS_LOG_ENTRIES_MAX */
+	uint32_t keep_ms;        /* not 0 */
+};
+#define STORE_BUS_LOG_NAME_MAX    512
+#define STORE_BUS_LOG_ENTRIES_MAX 65536
+#define STORE_BUS_LOG_BYTES       ((size_t)8 << 20)
+
+/*
+ * Leaves at the end of the turn, with all others of that turn. `log` may be
+ * NULL: it is kept nowhere. on_published may be NULL. Refused at once, nothing
+ * is sent and nobody called back: -EMSGSIZE (over STORE_BUS_MESSAGE_MAX),
+ * -EINVAL (the channel's name, or the log), -ENOBUFS (too many wait for the
+ * store to come back).
  */
 __attribute__((warn_unused_result)) int
 store_bus_publish(struct store_bus *bus, struct store_bytes channel,
-		  struct store_bytes bytes, store_bus_published_fn on_published,
-		  void *owner);
+		  struct store_bytes bytes, const struct store_bus_log *log,
+		  store_bus_published_fn on_published, void *owner);
 /* The on_published that this owner waits for will not be called. */
 void store_bus_forget(struct store_bus *bus, const void *owner);
 

@@ -30,6 +30,7 @@ struct store_bus_ops {
 			    struct store_bus_channel *channel);
 	int (*publish)(struct store_bus *bus, struct store_bytes channel,
 		       struct store_bytes bytes,
+		       const struct store_bus_log *log,
 		       store_bus_published_fn on_published, void *owner);
 	void (*forget)(struct store_bus *bus, const void *owner);
 	int (*secret)(struct store *store, char secret[STORE_BUS_SECRET_BYTES],

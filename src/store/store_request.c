@@ -308,6 +308,9 @@ static const struct shape shapes[STORE_READY_CALL] = {
 	[STORE_CACHE_EXPIRE_CALL] = { SIZE(cache_expire),
 				      .fields = { FIELD(cache_expire, key,
 							KEY) } },
+	[STORE_LOG_READ_CALL] = { SIZE(log_read),
+				  .fields = { FIELD(log_read, channel, TEXT),
+					      FIELD(log_read, name, TEXT) } },
 };
 
 static const struct store_bytes *bytes_of(const void *request,

@@ -382,6 +382,15 @@ struct store_stats_read {
 	struct store_bytes prefix; /* empty: all */
 };
 
+/* ---- what was published ---- */
+
+/* DONE with what is kept in the log of that name, on that channel of the bus,
+ * and has not grown too old: see store_bus_publish(). */
+struct store_log_read {
+	struct store_bytes channel;
+	struct store_bytes name;
+};
+
 /* ---- rooms, and messages for web clients ---- */
 
 /* A member is a name; it belongs to an owner, with whom it goes: the nonce of a
@@ -745,6 +754,12 @@ struct store_answer {
 			size_t count;
 			struct store_bytes cursor; /* empty: that was all */
 		} keys;
+		struct { /* log_read: the oldest first */
+			const struct store_bytes *list;
+			size_t count;
+			/* Another one: the store has lost what it had. */
+			struct store_bytes life;
+		} log;
 		struct { /* cache_export */
 			const struct store_cache_entry *list;
 			size_t count;

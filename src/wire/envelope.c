@@ -192,13 +192,13 @@ static void sign(const struct key *key, const char *bytes, size_t length,
 /* What may stand between quotes as it is. `text` has the quotes around it. */
 static bool is_name(struct envelope_text text, size_t length_max)
 {
-	const uint8_t *start = (const uint8_t *)text.data;
-	const uint8_t *end = start + text.length;
-
 	if (text.length > length_max)
 		return false;
 	if (text.length == 0)
 		return true;
+	const uint8_t *start = (const uint8_t *)text.data;
+	const uint8_t *end = start + text.length;
+
 	if (memchr(start, 0x7f, text.length) != NULL)
 		return false;
 	return json_plain_end(start, end) == end ||
@@ -274,6 +274,10 @@ static void write_all(struct writer *writer, const struct key *key,
 				       message->channel.length);
 		PUT(writer, "\"");
 	}
+	if (message->kept > 0) {
+		PUT(writer, ",\"kept\":");
+		put_number(writer, message->kept);
+	}
 	PUT(writer, ",\"body\":");
 	DISCARD(put(writer, message->body.data, message->body.length));
 	PUT(writer, "}");
@@ -310,7 +314,8 @@ ssize_t envelope_seal(struct envelope_keys *keys,
 
 	if (message->body.length > ENVELOPE_BODY_MAX)
 		return -EMSGSIZE;
-	if (message->body.length == 0 || !are_lengths_good(message))
+	if (message->body.length == 0 || !are_lengths_good(message) ||
+	    (message->kept > 0 && message->channel.length == 0))
 		return -EINVAL;
 	if (!message->is_checked) {
 		int error = check_own_body(message->body);
@@ -599,6 +604,10 @@ static bool read_head(struct reader *reader, struct envelope_text *kid,
 	    (!take_name(reader, ENVELOPE_CHANNEL_MAX, &message->channel) ||
 	     message->channel.length == 0))
 		return false;
+	if (TAKE(reader, ",\"kept\":") &&
+	    (!take_digits(reader, &message->kept) || message->kept == 0 ||
+	     message->channel.length == 0))
+		return false;
 	return TAKE(reader, ",\"body\":") && message->type.length > 0 &&
 	       message->from.length > 0 && message->nonce.length > 0 &&
 	       message->seq > 0;
@@ -693,10 +702,10 @@ static enum envelope_answer take_new(struct envelope_book *book,
 	return ENVELOPE_TAKEN;
 }
 
-static enum envelope_answer check_all(struct envelope_book *book,
-				      struct envelope_text bytes,
-				      struct envelope_text lane,
-				      uint64_t now_ms, struct envelope *message)
+/* Is it what it says it is? The body is not looked at yet. */
+static enum envelope_answer check_origin(const struct envelope_keys *keys,
+					 struct envelope_text bytes,
+					 struct envelope *message)
 {
 	struct envelope_text kid;
 
@@ -707,20 +716,44 @@ static enum envelope_answer check_all(struct envelope_book *book,
 		*message = (struct envelope){ .seq = 0 };
 		return ENVELOPE_MALFORMED;
 	}
-	const struct key *key = find_key(book->keys, kid);
+	const struct key *key = find_key(keys, kid);
 
 	if (key == NULL)
 		return ENVELOPE_UNKNOWN_KEY;
-	if (!is_signed(key, bytes))
-		return ENVELOPE_FORGED;
-	enum envelope_answer answer = check_time(message->ts_ms, now_ms);
+	return is_signed(key, bytes) ? ENVELOPE_TAKEN : ENVELOPE_FORGED;
+}
 
+static enum envelope_answer check_all(struct envelope_book *book,
+				      struct envelope_text bytes,
+				      struct envelope_text lane,
+				      uint64_t now_ms, struct envelope *message)
+{
+	enum envelope_answer answer = check_origin(book->keys, bytes, message);
+
+	if (answer == ENVELOPE_TAKEN)
+		answer = check_time(message->ts_ms, now_ms);
 	if (answer != ENVELOPE_TAKEN)
 		return answer;
 	/* Whole and genuine, but sent on another way. */
 	if (!is_same(lane.data, lane.length, message->lane))
 		return ENVELOPE_REPLAYED;
 	return take_new(book, message);
+}
+
+enum envelope_answer envelope_open_kept(const struct envelope_keys *keys,
+					struct envelope_text bytes,
+					struct envelope_text channel,
+					struct envelope *message)
+{
+	enum envelope_answer answer = check_origin(keys, bytes, message);
+
+	if (answer != ENVELOPE_TAKEN)
+		return answer;
+	/* It was never meant for this log. */
+	if (message->kept == 0 ||
+	    !is_same(channel.data, channel.length, message->channel))
+		return ENVELOPE_REPLAYED;
+	return check_body(message->body);
 }
 
 enum envelope_answer envelope_open(struct envelope_book *book,

@@ -67,6 +67,8 @@ struct envelope {
 	bool is_checked;
 	uint64_t seq;   /* from 1, by sender and lane */
 	uint64_t ts_ms; /* since 1970, by the store's clock */
+	uint64_t kept;  /* from 1, of those of this sender on this channel that
+			   are kept in its log; 0: it is in none */
 	/* Filled by envelope_open(): how many of this sender and lane are
 	 * missing between the last one taken and this; and that there was none
 	 * before, so that nobody knows. */
@@ -128,6 +130,16 @@ enum envelope_answer envelope_open(struct envelope_book *book,
 				   struct envelope_text bytes,
 				   struct envelope_text lane, uint64_t now_ms,
 				   struct envelope *message);
+
+/*
+ * Out of a log: of any time, and on any lane. Form, key, signature and body are
+ * checked, and that it is one that is kept, on that channel. Nothing is
+ * remembered: by `kept`, the caller knows what it has had.
+ */
+enum envelope_answer envelope_open_kept(const struct envelope_keys *keys,
+					struct envelope_text bytes,
+					struct envelope_text channel,
+					struct envelope *message);
 
 /* What is published on the lane from now on is not received: the next one of
  * each sender is_first again, and nothing is missed; though what was taken

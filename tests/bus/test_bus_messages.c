@@ -396,6 +396,28 @@ static void the_stores_time_is_everybodys(void **state)
 	close_pair(pair);
 }
 
+static uint64_t taken(const struct server *server)
+{
+	struct bus_counters counters;
+
+	bus_counters(server->bus, &counters);
+	return counters.envelopes.answers[ENVELOPE_TAKEN];
+}
+
+/* Whoever has missed the last one knows it from the mark behind it. */
+static void a_mark_follows_what_was_published_last(void **state)
+{
+	struct fixture *f = *state;
+	struct server *server = server_open(f, "a", NULL);
+	uint64_t before = taken(server);
+
+	server_on_type(server, "x");
+	server_publish(server, "x", "", "1");
+	AWAIT(f, taken(server) == before + 2);
+	assert_int_equal(server->seen, 1);
+	server_close(server);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -413,6 +435,7 @@ int main(int argc, char **argv)
 		TEST(who_listens_anew_has_missed_nothing),
 		TEST(a_gap_says_which_channels_it_concerns),
 		TEST(the_stores_time_is_everybodys),
+		TEST(a_mark_follows_what_was_published_last),
 	};
 
 	if (argc > 1)

@@ -2,16 +2,13 @@
 #include "server.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <unistd.h>
 
 #include "base/mem.h"
-#include "base/must.h"
+#include "group.h"
 #include "loop/timer.h"
 
 #define EVERY_MS 5
@@ -209,105 +206,6 @@ static void what_waits_for_a_server_that_is_away_is_bounded(void **state)
 
 /* ---- Sentinel ---- */
 
-struct group {
-	struct fixture fixture;
-	pid_t primary;
-	pid_t replica;
-	pid_t sentinel;
-	uint16_t primary_port;
-	uint16_t replica_port;
-	uint16_t sentinel_port;
-};
-
-static void await_on(uint16_t port, const char *command, const char *wanted)
-{
-	char *arguments = mem_format("-p %u %s", port, command);
-
-	fixture_await_cli(arguments, wanted);
-	free(arguments);
-}
-
-static void start_sentinel(struct group *group)
-{
-	char *path = mem_format("%s/sentinel.conf", group->fixture.directory);
-	FILE *file = fopen(path, "we");
-
-	MUST(file != NULL);
-	group->sentinel_port = fixture_free_port();
-	fprintf(file,
-		"port %u\nbind 127.0.0.1\n"
-		"sentinel monitor main 127.0.0.1 %u 1\n"
-		"sentinel down-after-milliseconds main 200\n"
-		"sentinel failover-timeout main 1000\n",
-		group->sentinel_port, group->primary_port);
-	fclose(file);
-	pid_t pid = fork();
-
-	MUST(pid >= 0);
-	if (pid == 0) {
-		int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
-
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		dup2(nowhere, STDOUT_FILENO);
-		execlp("redis-server", "redis-server", path, "--sentinel",
-		       (char *)NULL);
-		_exit(127);
-	}
-	group->sentinel = pid;
-	free(path);
-	await_on(group->sentinel_port, "sentinel replicas main", "name");
-}
-
-static int set_up_group(void **state)
-{
-	struct group *group = mem_zalloc(sizeof(*group));
-	struct fixture *f = &group->fixture;
-	static const char *const quick[] = { "--repl-diskless-sync-delay", "0",
-					     NULL };
-
-	signal(SIGPIPE, SIG_IGN);
-	snprintf(f->directory, sizeof(f->directory), "/tmp/muster-bus-XXXXXX");
-	MUST(mkdtemp(f->directory) != NULL);
-	f->log = (struct log){ LOG_OFF, "test" };
-	f->loop = loop_new(&f->log);
-	f->options.timeout_ms = 15000;
-	group->primary_port = fixture_free_port();
-	group->primary = fixture_start_redis_at(f->directory,
-						group->primary_port, quick);
-	char *port = mem_format("%u", group->primary_port);
-	const char *const more[] = {
-		"--replicaof", "127.0.0.1", port, "--repl-diskless-sync-delay",
-		"0",           NULL
-	};
-
-	group->replica_port = fixture_free_port();
-	group->replica =
-		fixture_start_redis_at(f->directory, group->replica_port, more);
-	free(port);
-	await_on(group->replica_port, "info replication",
-		 "master_link_status:up");
-	start_sentinel(group);
-	snprintf(f->url, sizeof(f->url), "redis+sentinel://127.0.0.1:%u/main",
-		 group->sentinel_port);
-	f->store = fixture_open(f, f->url);
-	*state = group;
-	return 0;
-}
-
-static int tear_down_group(void **state)
-{
-	struct group *group = *state;
-
-	fixture_close(&group->fixture, group->fixture.store);
-	loop_free(group->fixture.loop);
-	fixture_stop(group->sentinel, SIGKILL);
-	fixture_stop(group->replica, SIGKILL);
-	fixture_stop(group->primary, SIGKILL);
-	fixture_remove(group->fixture.directory);
-	free(group);
-	return 0;
-}
-
 static void a_failover_is_followed(void **state)
 {
 	struct group *group = *state;
@@ -330,7 +228,7 @@ int main(void)
 		TEST(a_server_that_is_stopped_is_noticed),
 		TEST(what_waits_for_a_server_that_is_away_is_bounded),
 		cmocka_unit_test_setup_teardown(a_failover_is_followed,
-						set_up_group, tear_down_group),
+						group_set_up, group_tear_down),
 	};
 
 	fixture_back_end = "redis";

@@ -5,10 +5,10 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, afterEach, before, test } from 'node:test';
 import { PrimusClient, browserClient } from './actionhero.js';
 import { startExample } from './example.js';
-import { connectLines, connectSocket, until, within } from './talk.js';
+import { Inbox, connectLines, connectSocket, until, within } from './talk.js';
 
 const require = createRequire(import.meta.url);
 const ActionheroNodeClient = require('actionhero-client');
@@ -35,6 +35,10 @@ after(async () => {
   assert.equal(await server?.stop(), 0);
   rmSync(folder, { recursive: true });
 });
+
+// What a test that fails leaves connected would keep the rest from ending.
+const leavers = [];
+afterEach(() => leavers.splice(0).forEach((leave) => leave()));
 
 const welcome = 'Hello! Welcome to the muster api';
 // Of all workers: each new connection goes to the one that has the fewest.
@@ -76,6 +80,7 @@ async function connectBrowser() {
   const Client = browserClient(server.url, { Primus: PrimusClient });
   const client = new Client({ url: `${server.url}` });
   const said = new Promise((resolve) => client.on('welcome', resolve));
+  leavers.push(() => client.disconnect());
   const details = await within(new Promise((resolve, reject) =>
     client.connect((error, value) => (error ? reject(error) : resolve(value)))), 'connection');
 
@@ -106,7 +111,6 @@ test('the browser client of actionHero works as it is', async () => {
   assert.equal((await ask('file', 'simple.html')).content, '<h1>"hello"</h1>\n');
   assert.ok((await ask('documentation')).data.status['1'].description);
   assert.equal((await ask('detailsView')).data.totalActions, 2);
-  client.disconnect();
 });
 
 test('its actions run side by side, five at a time', async () => {
@@ -114,14 +118,13 @@ test('its actions run side by side, five at a time', async () => {
   const order = [];
   const sleep = (sleepDuration) => ask('action', 'sleepTest', { sleepDuration })
     .then((answer) => order.push(answer.error ?? answer.sleepDuration));
-  const slow = [1500, 1501, 1502, 1503].map(sleep);
+  const slow = [4000, 4001, 4002, 4003].map(sleep);
 
   await ask('action', 'status');
-  const rest = [sleep(1504), sleep(1)];
+  const rest = [sleep(4004), sleep(1)];
   await within(Promise.all([...slow, ...rest]), 'answers');
   assert.equal(order.shift(), 'you have too many pending requests');
-  assert.deepEqual(order.sort(), [1500, 1501, 1502, 1503, 1504]);
-  client.disconnect();
+  assert.deepEqual(order.sort(), [4000, 4001, 4002, 4003, 4004]);
 });
 
 test('it finds the cluster again after a reload, and after a worker has died', async () => {
@@ -138,7 +141,6 @@ test('it finds the cluster again after a reload, and after a worker has died', a
   process.kill(pid, 'SIGKILL');
   await returned;
   assert.notEqual((await ask('action', 'status')).pid, pid);
-  client.disconnect();
 });
 
 test('without a connection it asks over HTTP', async () => {
@@ -170,6 +172,10 @@ async function connectNode() {
   const said = new Promise((resolve) => client.once('welcome', resolve));
 
   client.on('error', () => {});
+  leavers.push(() => {
+    client.connected = null; // it does not come back
+    client.connection.destroy();
+  });
   await within(client.connect({ ...server.tcp, timeout: 5000, reconnectTimeout: 100, reconnectAttempts: 300 }),
     'connection');
   return { client, welcome: await within(said, 'welcome') };
@@ -191,7 +197,6 @@ test('actionhero-client works as it is', async () => {
     client.actionWithParams('randomNumber', {})]);
   assert.equal(answers[0].data.sleepDuration, 300);
   assert.ok(answers[0].data.messageCount < answers[1].data.messageCount);
-  await client.disconnect();
 });
 
 test('actionhero-client finds the cluster again after a reload', async () => {
@@ -202,7 +207,89 @@ test('actionhero-client finds the cluster again after a reload', async () => {
   const answer = await until(() => client.connected && client.action('status').catch(() => null), 'answer');
   assert.equal(answer.data.nodeStatus, 'Node Healthy');
   assert.notEqual(client.id, id);
-  await client.disconnect();
+});
+
+// ---- rooms ----
+
+// A browser client on each worker.
+async function connectBoth() {
+  const workerOf = ({ client }) => client.id.slice(client.id.lastIndexOf('.'));
+  const first = await connectBrowser();
+  const others = [];
+
+  do others.push(await connectBrowser());
+  while (others.length < 20 && workerOf(others.at(-1)) === workerOf(first));
+  const second = others.pop();
+
+  others.forEach(({ client }) => client.disconnect());
+  assert.notEqual(workerOf(first), workerOf(second));
+  for (const one of [first, second]) {
+    one.said = new Inbox();
+    one.client.on('say', (message) => one.said.put(plain(message)));
+    one.add = async (method, ...args) => plain(await one.ask(method, ...args));
+  }
+  return [first, second];
+}
+
+test('a room has members on all workers, over WebSocket and TCP', async () => {
+  const [first, second] = await connectBoth();
+  const { client: third } = await connectNode();
+  const said = new Inbox();
+  const shape = ({ messageId, ...answer }) => answer;
+  const room = 'defaultRoom';
+
+  third.on('say', ({ message, from }) => said.put({ message, from }));
+  for (const one of [first, second])
+    assert.deepEqual(shape(await one.add('roomAdd', room)), { status: 'OK', context: 'response', data: true });
+  assert.deepEqual(shape(await first.add('roomAdd', room)), {
+    status: `Error: connection already in this room (${room})`, error: `Error: connection already in this room (${room})`,
+    context: 'response', data: {},
+  });
+  assert.equal((await third.roomAdd(room)).data.data, true);
+  assert.deepEqual((await second.add('detailsView')).data.rooms, [room]);
+
+  // Whoever asks sees all.
+  const ids = [first.client.id, second.client.id, third.id].sort();
+  for (const one of [first, second]) {
+    const view = (await one.add('roomView', room)).data;
+    assert.deepEqual([view.room, view.membersCount, Object.keys(view.members).sort()], [room, 3, ids]);
+    for (const [id, member] of Object.entries(view.members)) assert.equal(member.id, id);
+  }
+  assert.equal((await third.roomView(room)).data.data.membersCount, 3);
+
+  // Whoever speaks is heard by the others, on whichever worker they are.
+  assert.equal((await first.add('say', room, 'from the first')).status, 'OK');
+  const { sentAt, ...heard } = await second.said.take();
+  assert.deepEqual(heard, { message: 'from the first', room, from: first.client.id, context: 'user' });
+  assert.ok(Math.abs(sentAt - Date.now()) < 60000);
+  assert.deepEqual(await said.take(), { message: 'from the first', from: first.client.id });
+  assert.equal((await third.say(room, 'from the third')).data.status, 'OK');
+  for (const one of [first, second]) {
+    let message;
+    do message = await one.said.take();
+    while (message.from === one.client.id);
+    assert.equal(message.message, 'from the third');
+  }
+
+  // Whoever has left hears nothing, and may say nothing.
+  assert.equal((await second.add('roomLeave', room)).status, 'OK');
+  assert.equal((await second.add('say', room, 'still here?')).error, `Error: connection not in this room (${room})`);
+  assert.equal((await first.add('roomView', room)).data.membersCount, 2);
+  assert.equal((await first.add('roomAdd', 'nowhere')).error, 'Error: room does not exist');
+});
+
+test('members of a worker that dies are no members any more', async () => {
+  const [first, second] = await connectBoth();
+  const room = 'defaultRoom';
+
+  for (const one of [first, second]) await one.add('roomAdd', room);
+  const { id } = second.client;
+  process.kill((await second.ask('action', 'status')).pid, 'SIGKILL');
+  const view = await until(async () => {
+    const { data } = await first.add('roomView', room);
+    return data.members[id] ? null : data;
+  }, 'room without the member that has gone');
+  assert.ok(view.members[first.client.id]);
 });
 
 // ---- files ----

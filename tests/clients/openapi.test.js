@@ -14,7 +14,7 @@ const deadline = 20000;
 async function documentOf(program) {
   const home = mkdtempSync(join(tmpdir(), 'muster-clients-'));
   const child = spawn(program, ['--listen', '127.0.0.1:0', '--workers', '1'], {
-    env: { ...process.env, MUSTER_HOME: home, MUSTER_STORE: '' },
+    env: { ...process.env, MUSTER_HOME: home, MUSTER_STORE: '', TCP_PORT: 'none' },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const exited = new Promise((resolve) =>

@@ -1,17 +1,15 @@
 // Sessions over WebSocket and TCP, by clients that others wrote.
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
-import net from 'node:net';
 import { after, before, test } from 'node:test';
-import WebSocket from 'ws';
 import { startServer } from './server.js';
+import { Inbox, connectLines as linesOf, connectSocket, within } from './talk.js';
 
 const require = createRequire(import.meta.url);
 const ActionheroNodeClient = require('actionhero-client');
 const Primus = require('primus');
 const PrimusClient = Primus.createSocket({ transformer: 'websockets' });
 
-const deadline = 20000;
 let server;
 
 before(async () => {
@@ -21,71 +19,13 @@ after(async () => {
   assert.equal(await server.stop(), 0);
 });
 
-const within = (promise, what) => {
-  let timer;
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no ${what} in time`)), deadline);
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-};
-
-// What comes, in its order, to be waited for one by one.
-class Inbox {
-  #items = [];
-  #takers = [];
-
-  put(item) {
-    const taker = this.#takers.shift();
-    if (taker) taker(item);
-    else this.#items.push(item);
-  }
-
-  take() {
-    if (this.#items.length > 0) return Promise.resolve(this.#items.shift());
-    return within(new Promise((resolve) => this.#takers.push(resolve)), 'answer');
-  }
-}
-
 async function connect(path = '/ws', options = {}, web = server.web) {
-  const socket = new WebSocket(`ws://127.0.0.1:${web}${path}`, options);
-  const inbox = new Inbox();
-  const closed = new Promise((resolve) =>
-    socket.on('close', (code, reason) => resolve({ code, reason: String(reason) })));
-  socket.on('message', (data) => inbox.put(String(data)));
-  await within(new Promise((resolve, reject) => {
-    socket.on('open', resolve);
-    socket.on('error', reject);
-  }), 'connection');
-  const client = {
-    socket,
-    inbox,
-    get closed() { return within(closed, 'close'); },
-    send: (message) => socket.send(typeof message === 'string' ? message : JSON.stringify(message)),
-    async ask(message) {
-      client.send(message);
-      return JSON.parse(await inbox.take());
-    },
-  };
-  client.welcome = await inbox.take();
+  const client = await connectSocket(`http://127.0.0.1:${web}${path}`, options);
+  client.welcome = await client.inbox.take();
   return client;
 }
 
-function connectLines() {
-  const socket = net.connect(server.tcp, '127.0.0.1');
-  const inbox = new Inbox();
-  let rest = '';
-  socket.setEncoding('utf8');
-  socket.on('data', (data) => {
-    const lines = (rest + data).split('\r\n');
-    rest = lines.pop();
-    lines.forEach((line) => inbox.put(line));
-  });
-  const ended = new Promise((resolve) => {
-    socket.on('end', resolve);
-    socket.on('error', resolve);
-  });
-  return { socket, inbox, get ended() { return within(ended, 'end'); }, take: async () => JSON.parse(await inbox.take()) };
-}
+const connectLines = () => linesOf({ host: '127.0.0.1', port: server.tcp });
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 

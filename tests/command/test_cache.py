@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,7 +11,8 @@ MUSTER, BACK_END = sys.argv[1:3]
 del sys.argv[2:3]  # what follows are names of tests
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
-from program import DEADLINE_S, WRAPPER, Program, equal, main
+from program import DEADLINE_S, WRAPPER, equal, main
+from store import OwnStore
 
 
 def temporary():
@@ -25,26 +25,14 @@ class Store:
     """One of its own, and the command on it."""
 
     def __enter__(self):
-        self.folder = temporary()
-        path = self.folder.name
-        self.server = None
-        self.url = f"lmdb:{path}/store"
-        if BACK_END == "redis":
-            self.url = f"unix:{path}/redis.sock"
-            options = ["--port", "0", "--unixsocket", f"{path}/redis.sock"]
-            options += ["--dir", path, "--save", "", "--appendonly", "no"]
-            self.server = Program(shutil.which("redis-server"), *options)
-            self.server.__enter__()
-            self.server.expect("eady to accept connections")
+        self.own = OwnStore(BACK_END, temporary())
         return self
 
     def __exit__(self, *failure):
-        if self.server:
-            self.server.__exit__(*failure)
-        self.folder.cleanup()
+        self.own.close(*failure)
 
     def file(self, name):
-        return os.path.join(self.folder.name, name)
+        return os.path.join(self.own.path, name)
 
     def run(self, *arguments, given=b""):
         done = subprocess.run(
@@ -52,11 +40,7 @@ class Store:
             input=given,
             capture_output=True,
             timeout=DEADLINE_S,
-            env={
-                **os.environ,
-                "MUSTER_STORE": self.url,
-                "XDG_RUNTIME_DIR": self.folder.name,
-            },
+            env={**os.environ, **self.own.environment},
         )
         return done.returncode, done.stdout, done.stderr.decode()
 
@@ -164,7 +148,7 @@ def test_dump_and_restore():
 def test_a_store_that_is_away_is_exit_code_1():
     if BACK_END == "redis":
         with Store() as store:
-            store.url += "x"
+            store.own.url += "x"
             store.complains(1, "size", about="store")
 
 

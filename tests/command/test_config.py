@@ -358,16 +358,15 @@ def test_a_client_that_stays_runs_as_many_as_it_may():
     address = own_address()
     text = f"listen: {address}\ntcp: {address.split(':')[0]}:5000\nworkers: 1\nsimultaneous-actions: 2\n"
     with folder(configured_yml=text) as path:
-        with serving(path, TCP_PORT="") as program:
+        with serving(path, TCP_PORT=""):
             with socket.create_connection((address.split(":")[0], 5000), DEADLINE_S) as client:
-                lines = client.makefile("rwb")
-                assert b"Welcome" in lines.readline()
-                wait = b'{"action": "wait", "params": {"text": "a"}}\r\n'
-                lines.write(wait + wait + b"settings\r\n")
-                lines.flush()
-                answer = json.loads(lines.readline())
-                assert "too many" in answer["error"], answer
-            stop(program)
+                with client.makefile("rwb") as lines:
+                    assert b"Welcome" in lines.readline()
+                    wait = b'{"action": "wait", "params": {"text": "a"}}\r\n'
+                    lines.write(wait + wait + b"settings\r\n")
+                    lines.flush()
+                    answer = json.loads(lines.readline())
+                    assert "too many" in answer["error"], answer
 
 
 def test_a_reload_brings_the_file_into_force():
@@ -381,6 +380,20 @@ def test_a_reload_brings_the_file_into_force():
             program.signal(signal.SIGHUP)
             while json.loads(get(address, "/api/settings").text)["host"] != "new":
                 pass
+            stop(program)
+
+
+def test_a_reload_of_a_broken_file_changes_nothing():
+    address = own_address()
+    text = f"listen: {address}\nworkers: 1\n"
+    with folder(configured_yml=text) as path:
+        with serving(path) as program:
+            with open(os.path.join(path, "configured.yml"), "w") as file:
+                file.write(text + "wokers: 1\n")
+            program.signal(signal.SIGHUP)
+            program.expect("there is no setting 'wokers'")
+            program.expect("reload failed")
+            equal(get(address, "/api/settings").status, 200)
             stop(program)
 
 

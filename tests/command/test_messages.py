@@ -2,11 +2,9 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
 MUSTER, HELLO, BACK_END = sys.argv[1:4]
@@ -14,6 +12,7 @@ del sys.argv[2:4]  # what follows are names of tests
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 from program import DEADLINE_S, WRAPPER, Program, equal, main
+from store import OwnStore
 
 FIRST, SECOND = "hello-cluster-worker-1", "hello-cluster-worker-2"
 
@@ -22,21 +21,10 @@ class Cluster:
     """Two servers with the method "hello", and the command beside them."""
 
     def __enter__(self):
-        self.folder = tempfile.TemporaryDirectory(prefix="muster-")
-        path = self.folder.name
-        self.store = None
-        url = f"lmdb:{path}/store"
-        if BACK_END == "redis":
-            url = f"unix:{path}/redis.sock"
-            options = ["--port", "0", "--unixsocket", f"{path}/redis.sock"]
-            options += ["--dir", path, "--save", "", "--appendonly", "no"]
-            self.store = Program(shutil.which("redis-server"), *options)
-            self.store.__enter__()
-            self.store.expect("eady to accept connections")
+        self.own = OwnStore(BACK_END)
         self.environment = {
-            "MUSTER_STORE": url,
+            **self.own.environment,
             "MUSTER_TOKEN": "of these tests alone",
-            "XDG_RUNTIME_DIR": path,
         }
         self.servers = Program(HELLO, "2", **self.environment)
         self.servers.__enter__()
@@ -54,9 +42,7 @@ class Cluster:
 
     def __exit__(self, *failure):
         self.servers.__exit__(*failure)
-        if self.store:
-            self.store.__exit__(*failure)
-        self.folder.cleanup()
+        self.own.close(*failure)
 
     def run(self, *arguments, **environment):
         done = subprocess.run(
@@ -159,6 +145,22 @@ def test_messages_are_sent_and_shown():
         if BACK_END == "redis":
             said = json.loads(cluster.does("publish", "/nobody/here", "1", "--json"))
             equal(said, {"channel": "/nobody/here", "receivers": 0})
+
+
+def test_what_is_kept_is_shown_to_who_comes_later():
+    with Cluster() as cluster:
+        cluster.does("publish", "/a", "0")
+        for number in "123":
+            cluster.does("publish", "/a", number, "--replay", "2")
+        said = cluster.does("subscribe", "/a", "--since", "60s", "-n", "2", "-j")
+        payloads = [json.loads(line)["payload"] for line in said.splitlines()]
+        equal(payloads, [2, 3])
+        since = ("--since", "60s")
+        cluster.complains("subscribe", "/a/*", *since, code=1, about="'/a/*'")
+        cluster.complains("subscribe", "/a", "--since", "x", code=2, about="time")
+        few = ("--replay", "0")
+        cluster.complains("publish", "/a", "1", *few, code=2, about="from 1")
+        cluster.complains("publish", "t", "1", "--replay", "1", code=1, about="'t'")
 
 
 if __name__ == "__main__":

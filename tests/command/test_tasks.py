@@ -2,39 +2,26 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 
 MUSTER, BACK_END = sys.argv[1:3]
 del sys.argv[2:3]  # what follows are names of tests
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
-from program import DEADLINE_S, WRAPPER, Program, equal, main
+from program import DEADLINE_S, WRAPPER, equal, main
+from store import OwnStore
 
 
 class Store:
     """One of its own, and the command on it."""
 
     def __enter__(self):
-        self.folder = tempfile.TemporaryDirectory(prefix="muster-")
-        path = self.folder.name
-        self.server = None
-        self.url = f"lmdb:{path}/store"
-        if BACK_END == "redis":
-            self.url = f"unix:{path}/redis.sock"
-            options = ["--port", "0", "--unixsocket", f"{path}/redis.sock"]
-            options += ["--dir", path, "--save", "", "--appendonly", "no"]
-            self.server = Program(shutil.which("redis-server"), *options)
-            self.server.__enter__()
-            self.server.expect("eady to accept connections")
+        self.own = OwnStore(BACK_END)
         return self
 
     def __exit__(self, *failure):
-        if self.server:
-            self.server.__exit__(*failure)
-        self.folder.cleanup()
+        self.own.close(*failure)
 
     def run(self, *arguments):
         done = subprocess.run(
@@ -42,11 +29,7 @@ class Store:
             capture_output=True,
             text=True,
             timeout=DEADLINE_S,
-            env={
-                **os.environ,
-                "MUSTER_STORE": self.url,
-                "XDG_RUNTIME_DIR": self.folder.name,
-            },
+            env={**os.environ, **self.own.environment},
         )
         return done.returncode, done.stdout, done.stderr
 

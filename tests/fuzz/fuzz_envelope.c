@@ -67,9 +67,12 @@ static void check_opened(struct envelope_book *book, const char *room,
 	check_same(opened.lane, message->lane);
 	check_same(opened.channel, message->channel);
 	check_same(opened.body, message->body);
-	MUST(opened.seq == message->seq && opened.ts_ms == message->ts_ms);
+	MUST(opened.seq == message->seq && opened.ts_ms == message->ts_ms &&
+	     opened.kept == message->kept);
 	MUST(envelope_open(book, text, message->lane, NOW_MS, &opened) ==
 	     ENVELOPE_REPLAYED);
+	MUST((envelope_open_kept(keys, text, message->channel, &opened) ==
+	      ENVELOPE_TAKEN) == (message->kept > 0));
 }
 
 static void seal_and_open(const struct envelope *message, uint8_t pick)
@@ -131,6 +134,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 			.body = parts[5],
 			.seq = bytes[0],
 			.ts_ms = NOW_MS,
+			.kept = parts[4].length,
 		},
 		bytes[0]);
 	return 0;

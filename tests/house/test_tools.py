@@ -110,13 +110,13 @@ case "$*" in *install*) exit "${APT_FAILS:-0}" ;; esac
 """
 
 
-def install_deps(installed, *sections, fails=0, listed="gcc-13 curl"):
+def install_deps(installed, *sections, fails=0, listed="gcc-13 curl", wish=""):
     with tempfile.TemporaryDirectory() as folder:
         with open(os.path.join(TOOLS, "install-deps")) as file:
             write(f"{folder}/tools/install-deps", file.read(), 0o755)
         write(
             f"{folder}/tools/debian-packages.txt",
-            "# == build\ngcc-12 | gcc-13\n\n# == tests\n# why\ncurl\n",
+            f"# == build\ngcc-12 | gcc-13\n\n# == tests\n# why\ncurl\n{wish}",
         )
         write(f"{folder}/bin/dpkg-query", DPKG, 0o755)
         write(f"{folder}/bin/apt-get", APT, 0o755)
@@ -165,6 +165,25 @@ def test_install_deps_takes_the_alternative_that_is_listed():
 def test_install_deps_is_limited_to_sections():
     done, calls = install_deps("gcc-12", "build")
     equal((done.returncode, calls), (0, ""))
+
+
+def test_install_deps_does_without_what_is_only_wished():
+    # Nobody has it, or it cannot be had: no failure.
+    done, calls = install_deps("gcc-12 curl", wish="?browser\n")
+    equal((done.returncode, done.stdout, calls), (0, "deps: everything is there\n", ""))
+    have = {"listed": "gcc-13 curl browser", "wish": "?browser\n"}
+    done, calls = install_deps("gcc-12 curl", fails=100, **have)
+    equal((done.returncode, done.stderr), (0, ""))
+    assert "browser cannot be installed" in done.stdout, done.stdout
+    done, calls = install_deps("gcc-12 curl", **have)
+    equal((done.returncode, done.stdout), (0, "deps: installing browser\n"))
+    assert calls.endswith("install -y --no-install-recommends browser\n"), calls
+    done, calls = install_deps("gcc-12 curl browser", **have)
+    equal((done.stdout, calls), ("deps: everything is there\n", ""))
+    # What is needed is installed all the same.
+    done, calls = install_deps("gcc-12", wish="?browser\n")
+    equal(done.stdout, "deps: installing curl\n")
+    assert "browser" not in calls, calls
 
 
 def test_install_deps_says_why_it_cannot():

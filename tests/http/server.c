@@ -10,7 +10,11 @@
  *   GET  /events    an event each 10 ms, until the client leaves
  *   GET  /cookie    counts visits
  *   GET  /client    who asks
+ *   GET  /worker    which process answers, and whether over TLS
  *   GET  /files/NAME  those of FOLDER
+ *
+ * CERTIFICATE, KEY, OTHER_CERTIFICATE and OTHER_KEY are for an https:// URL;
+ * TICKET_MS is how long a key for tickets lasts.
  *
  * A line for each client that left before its reply was complete: "gone PATH".
  */
@@ -18,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <muster/cluster.h>
 #include <muster/http.h>
@@ -222,6 +227,13 @@ static void send_file(struct muster_http *http)
 		answer(http, 404, "no file\n");
 }
 
+static void tell_worker(struct muster_http *http)
+{
+	muster_http_reply_format(
+		http, 200, "text/plain", "%d %s\n", (int)getpid(),
+		muster_http_is_secure(http) ? "secure" : "plain");
+}
+
 static void on_request(struct muster_http *http, void *arg)
 {
 	static const struct {
@@ -230,7 +242,7 @@ static void on_request(struct muster_http *http, void *arg)
 	} routes[] = {
 		{ "/echo", echo },           { "/upload", upload },
 		{ "/large", send_large },    { "/events", send_events },
-		{ "/cookie", count_visits },
+		{ "/cookie", count_visits }, { "/worker", tell_worker },
 	};
 	const char *path = muster_http_path(http);
 
@@ -265,19 +277,34 @@ static void on_head(struct muster_http *http, void *arg)
 	}
 }
 
+static uint32_t patience_ms(void)
+{
+	const char *text = getenv("PATIENCE_MS");
+
+	return text != NULL ? (uint32_t)atoi(text) : 3000;
+}
+
 static void serve(const char *url, const char *log)
 {
 	const struct muster_http_files_options folder_options = {
 		.root = folder,
 		.fresh_ms = 10,
 	};
+	const struct muster_certificate others[] = {
+		{ getenv("OTHER_CERTIFICATE"), getenv("OTHER_KEY") },
+		{ NULL, NULL },
+	};
 	const struct muster_http_options options = {
 		.handler = on_request,
 		.on_head = on_head,
-		.limits = { .head_ms = 3000, .body_ms = 3000, .idle_ms = 3000 },
+		.limits = { .head_ms = patience_ms(),
+			    .body_ms = patience_ms(),
+			    .idle_ms = patience_ms() },
 		.gzip_bytes = 1000,
 		.trusted_proxies = "127.0.0.0/8",
 		.access_log = log,
+		.certificate = { getenv("CERTIFICATE"), getenv("KEY") },
+		.others = others,
 	};
 
 	if (muster_http_files_open(cluster, &folder_options, &files) < 0 ||
@@ -291,10 +318,16 @@ int main(int argc, char **argv)
 {
 	if (argc != 5)
 		errx(2, "usage: server URL FOLDER LOG WORKERS");
+	const char *ticket_ms = getenv("TICKET_MS");
+
 	folder = argv[2];
 	cluster = muster_cluster_open(
 		argc, argv,
-		&(struct muster_options){ .workers = atoi(argv[4]) });
+		&(struct muster_options){
+			.workers = atoi(argv[4]),
+			.ticket_ms = ticket_ms != NULL
+					     ? (uint32_t)atoi(ticket_ms)
+					     : 0 });
 	if (cluster == NULL)
 		return 1;
 	if (!muster_is_primary(cluster))

@@ -1,4 +1,7 @@
-"""What clients get from the HTTP server: test_http.py SERVER [TEST]"""
+"""What clients get from the HTTP server: test_http.py SERVER [TEST]
+
+With MUSTER_TEST_TLS in the environment, over TLS.
+"""
 
 import concurrent.futures
 import contextlib
@@ -10,6 +13,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -17,28 +21,40 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+from certificates import Certificate
 from program import DEADLINE_S, Program, Skipped, equal, main, own_address
 
 SERVER = sys.argv[1]
+SECURE = "MUSTER_TEST_TLS" in os.environ
+# Python takes its time to shake hands, and they are not to be cut meanwhile.
+SLOW_CLIENTS = 200 if SECURE else 1000
 
 
 class Site:
     """The server, its folder, and a curl that asks it."""
 
-    def __init__(self, home, workers):
+    def __init__(self, home, workers, secure=SECURE, **environment):
         self.folder = os.path.join(home, "public")
         self.temporary = os.path.join(home, "temporary")
         self.log = os.path.join(home, "access.log")
         os.mkdir(self.folder)
         os.mkdir(self.temporary)
         self.address = own_address()
+        self.certificate = None
+        if secure:
+            host = self.address.rsplit(":", 1)[0]
+            self.certificate = Certificate(home, "own", (host, "localhost"))
+            environment.setdefault("CERTIFICATE", self.certificate.path)
+            environment.setdefault("KEY", self.certificate.key)
+        self.scheme = "https" if secure else "http"
         self.program = Program(
             SERVER,
-            self.address,
+            f"{self.scheme}://{self.address}",
             self.folder,
             self.log,
             str(workers),
             TMPDIR=self.temporary,
+            **environment,
         )
 
     def path(self, name):
@@ -52,19 +68,32 @@ class Site:
         curl = shutil.which("curl")
         if not curl:
             raise Skipped("curl is not installed")
+        trust = []
+        if self.certificate:
+            # HTTP/2 is what it would agree on.
+            version = [] if {"--http2", "-0"} & set(options) else ["--http1.1"]
+            trust = ["--cacert", self.certificate.path, *version]
         done = subprocess.run(
-            [curl, "--silent", "--show-error", "--max-time", str(DEADLINE_S)]
-            + [*options, f"http://{self.address}{path}"],
+            [curl, "--silent", "--show-error", "--max-time", str(DEADLINE_S), *trust]
+            + [*options, f"{self.scheme}://{self.address}{path}"],
             capture_output=True,
         )
         equal(done.returncode, code)
         return done.stdout
 
-    def connect(self):
+    def connect_plain(self):
         host, port = self.address.rsplit(":", 1)
         connection = socket.create_connection((host, int(port)), DEADLINE_S)
         connection.settimeout(DEADLINE_S)
         return connection
+
+    def connect(self, context=None, **options):
+        connection = self.connect_plain()
+        if not self.certificate:
+            return connection
+        context = context or trusting(self.certificate)
+        options.setdefault("server_hostname", "localhost")
+        return context.wrap_socket(connection, **options)
 
     def ask_raw(self, request):
         """All that comes back until the server closes."""
@@ -76,17 +105,21 @@ class Site:
             return reply
 
 
+def trusting(certificate):
+    return ssl.create_default_context(cafile=certificate.path)
+
+
 def receive(connection):
     try:
         return connection.recv(65536)
-    except ConnectionResetError:
+    except (ConnectionResetError, ssl.SSLError):
         return b""
 
 
 @contextlib.contextmanager
-def site(workers=1):
+def site(workers=1, **options):
     with tempfile.TemporaryDirectory() as home:
-        one = Site(home, workers)
+        one = Site(home, workers, **options)
         with one.program:
             for _ in range(workers):
                 one.program.expect("^listening$")
@@ -345,7 +378,7 @@ def test_too_much_is_refused():
 
 
 def slow_clients(one, stack):
-    """1,000 that each do what costs a server most, or nothing at all."""
+    """Many that each do what costs a server most, or nothing at all."""
     kinds = (
         b"",
         b"GET / HT",
@@ -357,8 +390,9 @@ def slow_clients(one, stack):
         b"GET /files/large.bin HTTP/1.1\r\nHost: a\r\n\r\n",
     )
     clients = []
-    for i in range(1000):
-        client = stack.enter_context(one.connect())
+    context = trusting(one.certificate) if SECURE else None
+    for i in range(SLOW_CLIENTS):
+        client = stack.enter_context(one.connect(context))
         client.sendall(kinds[i % len(kinds)])
         clients.append(client)
     return clients
@@ -367,8 +401,8 @@ def slow_clients(one, stack):
 def test_a_thousand_slow_clients_slow_nobody_and_are_cut():
     with site() as one, contextlib.ExitStack() as stack:
         one.put("large.bin", noise(3_000_000))
-        fast = stack.enter_context(one.connect())
         clients = slow_clients(one, stack)
+        fast = stack.enter_context(one.connect())
         begun = time.monotonic()
         slowest = 0
         for i in range(2000):
@@ -380,7 +414,7 @@ def test_a_thousand_slow_clients_slow_nobody_and_are_cut():
             slowest = max(slowest, time.monotonic() - asked)
             if i % 10 == 0:  # one that trickles
                 with contextlib.suppress(OSError):
-                    clients[2 + 8 * (i // 10 % 100)].sendall(b"Z: y\r\n")
+                    clients[(2 + 8 * (i // 10)) % SLOW_CLIENTS].sendall(b"Z: y\r\n")
         # Generous: the machine may be busy with others. A server that waited
         # for one of them would take its three seconds.
         equal(time.monotonic() - begun < DEADLINE_S, True)

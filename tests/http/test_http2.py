@@ -39,13 +39,19 @@ OPEN_NOTICE = 0x7FFFFFFF
 
 
 class Site:
-    def __init__(self, home, workers):
-        self.home = home
+    def __init__(self, home, workers, patience_ms):
         self.folder = os.path.join(home, "public")
         self.log = os.path.join(home, "access.log")
         os.mkdir(self.folder)
         self.address = own_address()
-        self.program = Program(SERVER, self.address, self.folder, self.log, str(workers))
+        self.program = Program(
+            SERVER,
+            self.address,
+            self.folder,
+            self.log,
+            str(workers),
+            PATIENCE_MS=str(patience_ms),
+        )
 
     def put(self, name, content):
         with open(os.path.join(self.folder, name), "wb") as file:
@@ -60,7 +66,7 @@ class Site:
             + [version, *options, f"http://{self.address}{path}"],
             capture_output=True,
         )
-        equal((done.stderr, done.returncode), (b"", 0))
+        equal((path, options, done.stderr, done.returncode), (path, options, b"", 0))
         return done.stdout
 
     def connect(self, **values):
@@ -68,9 +74,9 @@ class Site:
 
 
 @contextlib.contextmanager
-def site(workers=1):
+def site(workers=1, patience_ms=60000):
     with tempfile.TemporaryDirectory() as home:
-        one = Site(home, workers)
+        one = Site(home, workers, patience_ms)
         with one.program:
             for _ in range(workers):
                 one.program.expect("^listening$")
@@ -121,7 +127,7 @@ def test_replies_are_those_of_http1():
             ("/files/none",),
             ("/files/small.txt", "--data", "a"),
             ("/echo", "--data-binary", "x" * 100000),
-            ("/upload", "--form", "a=b", "--form", "c=d;filename=e"),
+            ("/upload", "--form", "a=b", "--form", "c=d"),
             ("/upload", "--data", "a=b"),
             ("/small", "--data", "0123456789"),
             ("/small", "--data", "0123456789a"),
@@ -156,6 +162,10 @@ def test_a_body_of_a_mebibyte_goes_both_ways():
         path = os.path.join(one.folder, "body")
         equal(one.curl("/echo", "--data-binary", f"@{path}") == content, True)
         equal(one.curl("/", "--data-binary", f"@{path}"), b"hello\n")
+        got = one.curl("/upload", "--form", f"a=@{path};type=a/b")
+        equal(got, b"a body a/b 1048576 file\n")
+        with open(os.path.join(one.folder, "kept"), "rb") as file:
+            equal(file.read() == content, True)
         one.put("body", content + b"a")
         code = ("--write-out", " %{http_code}")
         got = one.curl("/", *code, "--data-binary", f"@{path}")
@@ -246,7 +256,7 @@ def test_a_client_is_not_sent_more_than_it_takes():
             frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1 << 20)),
             frame(DATA, END_STREAM, 1),
         )
-        equal(client.reply(1), (200, b"x" * sent))
+        equal(client.reply(1)[1] == b"x" * sent, True)
 
 
 def test_cookies_may_come_in_crumbs():
@@ -319,9 +329,10 @@ def test_malformed_requests_are_reset():
     with site() as one, one.connect() as client:
         for index, fields in enumerate(
             (
-                [method, scheme],  # no path
-                [method, path],
-                [scheme, path],
+                [method, scheme, path],  # no authority
+                [method, scheme, (":authority", "a")],  # no path
+                [method, path, (":authority", "a")],
+                [scheme, path, (":authority", "a")],
                 [method, method, scheme, path],
                 [method, scheme, path, (":status", "200")],
                 [method, scheme, path, (":other", "a")],
@@ -364,8 +375,6 @@ def test_what_is_too_much_is_answered():
         equal(client.until(lambda got: got.stream == 5).kind, RST_STREAM)
         client.send(frame(HEADERS, END_HEADERS | END_STREAM, 7, block((":method", "CONNECT"), (":authority", "a:1"))))
         equal(client.reply(7)[0], 501)
-        client.send(frame(HEADERS, END_HEADERS | END_STREAM, 9, block((":method", "GET"), (":scheme", "http"), (":path", "/"))))
-        equal(client.reply(9), (400, b"no Host\n"))
         # In frames as large as may be: 30 KiB.
         head = request("GET", "/", ("x-a", "b" * 15000), ("x-c", "d" * 15000))
         client.send(
@@ -396,8 +405,10 @@ def test_a_head_that_does_not_end_ends_the_connection():
                     break
             got = client.until_kind(GOAWAY)
             assert got is None or got.code() != NO_ERROR, got
-        # Slowly: cut by time.
+    # Slowly: cut by time.
+    with site(patience_ms=1000) as one:
         with one.connect() as client:
+            client.until_kind(SETTINGS)
             client.send(frame(HEADERS, END_STREAM, 1, request()))
             equal(goaway_code(client), ENHANCE_YOUR_CALM)
 
@@ -425,15 +436,19 @@ def test_rapid_resets_end_the_connection():
             equal(goaway_code(client), ENHANCE_YOUR_CALM)
         # The same by mistakes that make the server reset.
         with one.connect() as client:
-            for stream in range(1, 2401, 2):
+            for batch in range(24):
+                streams = range(1 + 100 * batch, 101 + 100 * batch, 2)
                 client.send(
-                    open_request(stream, "POST", "/"),
-                    frame(WINDOW_UPDATE, 0, stream, bytes(4)),
+                    *(
+                        open_request(stream, "POST", "/", ("content-length", "5"))
+                        + frame(DATA, END_STREAM, stream)
+                        for stream in streams
+                    )
                 )
-                got = client.until(lambda got: got.kind in (RST_STREAM, GOAWAY))
+                got = client.until(lambda got: got.stream == streams[-1] or got.kind == GOAWAY)
                 if got is None or got.kind == GOAWAY:
                     break
-            equal(got and got.code(), ENHANCE_YOUR_CALM)
+            equal(got and (got.kind, got.code()), (GOAWAY, ENHANCE_YOUR_CALM))
         # A page that is left takes back what is under way.
         with one.connect() as client:
             client.send(
@@ -477,7 +492,7 @@ def test_more_streams_than_may_be_are_not_taken():
 
 
 def test_a_reader_that_gives_no_window_is_cut():
-    with site() as one, one.connect(initial_window_size=0) as client:
+    with site(patience_ms=1000) as one, one.connect(initial_window_size=0) as client:
         client.send(whole_request(1), whole_request(3, "GET", "/large"))
         resets = {client.until_kind(RST_STREAM).stream for _ in range(2)}
         equal(resets, {1, 3})
@@ -486,7 +501,7 @@ def test_a_reader_that_gives_no_window_is_cut():
 
 
 def test_a_body_that_does_not_come_is_not_waited_for():
-    with site() as one, one.connect() as client:
+    with site(patience_ms=1000) as one, one.connect() as client:
         client.send(
             open_request(1, "POST", "/"),
             open_request(3, "POST", "/echo"),
@@ -505,7 +520,7 @@ def test_a_body_that_does_not_come_is_not_waited_for():
 
 
 def test_an_idle_connection_is_closed():
-    with site() as one:
+    with site(patience_ms=1000) as one:
         for frames in ((), (whole_request(1),)):
             with one.connect() as client:
                 client.send(*frames)
@@ -522,11 +537,17 @@ def test_what_runs_is_finished_before_the_worker_goes():
         client.until_kind(DATA)
         one.program.signal(signal.SIGTERM)
         equal(client.until_kind(GOAWAY).last_stream(), OPEN_NOTICE)
-        # It was on its way when the server said that.
+        # It was on its way when the server said that, which the server finds
+        # out by a PING, or gives up after a while.
         client.ask(3)
-        equal(client.reply(3), (200, b"hello\n"))
-        got = client.until_kind(GOAWAY)
-        equal((got.code(), got.last_stream() in (1, 3)), (NO_ERROR, True))
+        body, goodbye = b"", None
+        while not goodbye or (body != b"hello\n" and goodbye.last_stream() == 3):
+            got = client.next()
+            if got.kind == DATA and got.stream == 3:
+                body += got.payload
+            if got.kind == GOAWAY:
+                goodbye = got
+        equal(goodbye.code(), NO_ERROR)
         client.send(frame(DATA, END_STREAM, 1, b"two"))
         equal(client.reply(1)[1], b"two")
         equal(client.next(), None)

@@ -121,7 +121,8 @@ uint64_t cpu_ms(pid_t pid);
 /* ---- The rest ---------------------------------------------------------------
  */
 
-/* The test's directory, and a path in it. Good until the test ends. */
+/* The test's directory, good until the test ends, and a path in it, until the
+ * next one. */
 const char *directory(void);
 const char *path_in_directory(const char *name);
 int64_t now_ms(void);

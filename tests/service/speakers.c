@@ -6,10 +6,13 @@
 #include <muster/pubsub.h>
 #include <muster/rpc.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "program.h"
@@ -21,6 +24,8 @@
 #define DEAD_MS    2000
 #define TICK_MS    5
 #define SLOW_ROOM  4
+#define KEPT       "/kept"
+#define KEPT_ROOM  200000
 
 /* ---- programs ---- */
 
@@ -29,6 +34,88 @@ static int redis(int argc, char **argv)
 	execlp("redis-server", "redis-server", "--port", "0", "--unixsocket",
 	       argument(argc, argv, 0), "--save", "", NULL);
 	return 127;
+}
+
+/* It has all that it had when it is started again. */
+static int lasting_redis(int argc, char **argv)
+{
+	execlp("redis-server", "redis-server", "--port", "0", "--unixsocket",
+	       argument(argc, argv, 0), "--save", "", "--appendonly", "yes",
+	       "--appendfsync", "always", NULL);
+	return 127;
+}
+
+struct way {
+	int from;
+	int to;
+};
+
+static void *carry(void *arg)
+{
+	struct way *way = arg;
+	char room[65536];
+	ssize_t length;
+
+	while ((length = read(way->from, room, sizeof(room))) > 0)
+		for (ssize_t at = 0; at < length;) {
+			ssize_t written = write(way->to, room + at,
+						(size_t)(length - at));
+
+			if (written < 0)
+				break;
+			at += written;
+		}
+	shutdown(way->to, SHUT_WR);
+	return NULL;
+}
+
+static struct sockaddr_un socket_address(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	return address;
+}
+
+static void carry_both(int client, const char *path)
+{
+	struct sockaddr_un address = socket_address(path);
+	int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct way *ways = calloc(2, sizeof(*ways));
+	pthread_t thread;
+
+	if (ways == NULL || connect(descriptor, (struct sockaddr *)&address,
+				    sizeof(address)) < 0) {
+		close(descriptor);
+		close(client);
+		free(ways);
+		return;
+	}
+	/* They end with the process. */
+	ways[0] = (struct way){ client, descriptor };
+	ways[1] = (struct way){ descriptor, client };
+	for (int i = 0; i < 2; i++)
+		if (pthread_create(&thread, NULL, carry, &ways[i]) != 0 ||
+		    pthread_detach(thread) != 0)
+			abort();
+}
+
+/* The way to a store, which can be cut and mended. */
+static int relay(int argc, char **argv)
+{
+	struct sockaddr_un address = socket_address(argument(argc, argv, 0));
+	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int client;
+
+	signal(SIGPIPE, SIG_IGN);
+	unlink(address.sun_path);
+	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    listen(listener, 64) < 0)
+		return 1;
+	say("relays");
+	while ((client = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+		carry_both(client, argument(argc, argv, 1));
+	return 1;
 }
 
 /* One server that is a whole Cluster. */
@@ -139,6 +226,27 @@ static void on_tick(struct muster *muster, const struct muster_news *news,
 	heard.ticks++;
 }
 
+/* What was published with a replay, numbered from 1: each once, in order. */
+static struct {
+	unsigned long long last;
+	unsigned long long count;
+	unsigned long long disorder;
+	unsigned long long lost;
+	unsigned long long outages;
+} kept;
+
+static void on_kept(struct muster *muster, const struct muster_news *news,
+		    void *arg)
+{
+	unsigned long long number = strtoull(news->payload + 1, NULL, 10);
+
+	(void)muster;
+	(void)arg;
+	kept.disorder += number <= kept.last;
+	kept.last = number;
+	kept.count++;
+}
+
 /* Until it is told to end. */
 static void on_slow(struct muster *muster, const struct muster_news *news,
 		    void *arg)
@@ -154,6 +262,10 @@ static void on_gap(struct muster *muster, const struct muster_gap *gap,
 {
 	(void)muster;
 	(void)arg;
+	if (strcmp(gap->where, KEPT) == 0) {
+		kept.lost += gap->missed;
+		kept.outages += gap->cause == MUSTER_GAP_OUTAGE;
+	}
 	if (strcmp(gap->where, "slow") == 0) {
 		heard.slow += gap->missed;
 		say("slow cause=%d missed=%llu", gap->cause, heard.slow);
@@ -169,7 +281,14 @@ static const char *token(void)
 {
 	const char *own = getenv("TEST_TOKEN");
 
-	return own != NULL ? own : "of these tests alone";
+	return own != NULL ? own : SPEAKERS_TOKEN;
+}
+
+static uint32_t store_ms(void)
+{
+	const char *own = getenv("TEST_STORE_MS");
+
+	return own != NULL ? (uint32_t)strtoul(own, NULL, 10) : 0;
 }
 
 static struct muster *open_node(const char *name, muster_start_fn on_start,
@@ -178,6 +297,7 @@ static struct muster *open_node(const char *name, muster_start_fn on_start,
 	return muster_open(NULL, &(struct muster_node_options){
 					 .name = name,
 					 .token = token(),
+					 .store_ms = store_ms(),
 					 .ping_ms = PING_MS,
 					 .suspect_ms = SUSPECT_MS,
 					 .dead_ms = DEAD_MS,
@@ -245,6 +365,59 @@ static void tick(struct muster *muster)
 	say("sent=%llu refused=%llu", sent, refused);
 }
 
+/* A message as long as `bytes`: its number, and what fills it up. */
+static bool publish_kept(struct muster *muster, unsigned long long number,
+			 size_t bytes, uint32_t replay)
+{
+	char payload[2048];
+	int length = snprintf(payload, sizeof(payload), "[%llu,\"", number);
+
+	while (length < (int)bytes && length < (int)sizeof(payload) - 3)
+		payload[length++] = 'x';
+	snprintf(payload + length, sizeof(payload) - (size_t)length, "\"]");
+	return muster_publish_with(muster, KEPT, payload,
+				   &(struct muster_publish_options){
+					   .replay = replay }) == 0;
+}
+
+static void keep_on(struct muster *muster, uint32_t replay)
+{
+	unsigned long long sent = 0, refused = 0;
+
+	is_ticking = true;
+	say("keeps");
+	while (is_ticking && muster_sleep(muster, TICK_MS) == 0) {
+		if (publish_kept(muster, sent + 1, 0, replay))
+			sent++;
+		else
+			refused++;
+	}
+	say("kept sent=%llu refused=%llu", sent, refused);
+}
+
+/* More than waits for one that does not read. */
+static void keep_much(struct muster *muster, unsigned long long count)
+{
+	for (unsigned long long i = 0; i < count; i++) {
+		/* There is no room while the store has not taken more. */
+		while (!publish_kept(muster, i + 1, 1000, (uint32_t)count))
+			if (muster_sleep(muster, 1) < 0)
+				return;
+	}
+	say("kept sent=%llu refused=0", count);
+}
+
+static void say_kept(struct muster *muster)
+{
+	struct muster_bus_counts counts;
+
+	muster_bus_counts(muster, &counts);
+	say("has kept=%llu last=%llu disorder=%llu lost=%llu outages=%llu "
+	    "recovered=%llu",
+	    kept.count, kept.last, kept.disorder, kept.lost, kept.outages,
+	    (unsigned long long)counts.recovered);
+}
+
 static void say_counts(struct muster *muster)
 {
 	struct muster_bus_counts counts;
@@ -267,6 +440,21 @@ static void obey_about_messages(struct muster *muster, const char *verb,
 {
 	if (strcmp(verb, "tick") == 0) {
 		tick(muster);
+	} else if (strcmp(verb, "keep") == 0) {
+		keep_on(muster, (uint32_t)strtoul(what, NULL, 10));
+	} else if (strcmp(verb, "keepMuch") == 0) {
+		keep_much(muster, strtoull(what, NULL, 10));
+	} else if (strcmp(verb, "kept") == 0) {
+		say_kept(muster);
+	} else if (strcmp(verb, "since") == 0) {
+		if (muster_subscribe_with(muster, KEPT,
+					  &(struct muster_subscribe_options){
+						  .replay = true,
+						  .since_ms = (uint32_t)strtoul(
+							  what, NULL, 10),
+						  .room = KEPT_ROOM },
+					  on_kept, NULL, NULL) == 0)
+			say("subscribed since %s", what);
 	} else if (strcmp(verb, "untick") == 0) {
 		is_ticking = false;
 	} else if (strcmp(verb, "heard") == 0) {
@@ -442,8 +630,10 @@ static int caller(int argc, char **argv)
 }
 
 const struct test_program speakers[] = {
-	PROGRAM(caller), PROGRAM(cluster),   PROGRAM(node),
-	PROGRAM(redis),  PROGRAM(redis_cli), { 0 },
+	PROGRAM(caller),        PROGRAM(cluster),
+	PROGRAM(lasting_redis), PROGRAM(node),
+	PROGRAM(redis),         PROGRAM(redis_cli),
+	PROGRAM(relay),         { 0 },
 };
 
 /* ---- what tests do ---- */
@@ -458,6 +648,7 @@ const char *back_end(void)
 	return kind != NULL ? kind : "lmdb";
 }
 
+bool store_lasts;
 static char port[8], way[8]; /* of the Cluster */
 
 static bool is_cluster(void)
@@ -470,7 +661,8 @@ void start_server(void)
 	if (is_cluster())
 		server = start("cluster", own_host(), port, way, NULL);
 	else
-		server = start("redis", path_in_directory("redis.sock"), NULL);
+		server = start(store_lasts ? "lasting_redis" : "redis",
+			       path_in_directory("redis.sock"), NULL);
 	expect(server, "*eady to accept connections*");
 }
 
@@ -509,7 +701,12 @@ struct process *start_speaker(const char *name, const char *argument,
 	return start_with(&(struct start_options){
 		.name = name,
 		.arguments = (const char *const[]){ argument, NULL },
-		.environment = (const char *const[]){ store, one, other, NULL },
+		/* What comes first counts, another store too. */
+		.environment =
+			(const char *const[]){
+				one != NULL ? one : store,
+				one != NULL && other != NULL ? other : store,
+				store, NULL },
 	});
 }
 

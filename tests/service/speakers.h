@@ -7,10 +7,14 @@
 #pragma once
 #include "harness.h"
 
+#define SPEAKERS_TOKEN "of these tests alone"
+
 extern const struct test_program speakers[];
 extern struct process *server; /* Redis; NULL: embedded */
 
 const char *back_end(void);
+/* Does Redis, started again, have what it had? */
+extern bool store_lasts;
 /* A new one, in the test's directory. */
 void open_store(void);
 /* Again, after the server has ended. */

@@ -162,7 +162,7 @@ static void too_many_calls_are_answered_busy(void)
 static void all_are_gathered_and_the_silent_are_named(void)
 {
 	open_store();
-	start_node(1);
+	struct process *first = start_node(1);
 	struct process *second = start_node(2);
 	struct process *caller = start_caller();
 
@@ -171,9 +171,11 @@ static void all_are_gathered_and_the_silent_are_named(void)
 			"gathered from=app-worker-2 error= value=5",
 			"gathered from=caller-worker-1 error=NO_SUCH_METHOD *",
 			"gathered code=0 count=3 silent=0", NULL);
+	expect(first, "Hello from the node app-worker-1");
 	/* One that dies over it is no reason to wait. */
 	send_signal(second, SIGSTOP);
 	command(caller, "gather hello - 6");
+	expect(first, "Hello from the node app-worker-1"); /* all are asked */
 	send_signal(second, SIGKILL);
 	expect_exit(second, -SIGKILL);
 	expect(caller, "gathered from=app-worker-2 error=PEER_DOWN *");

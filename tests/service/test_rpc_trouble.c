@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "speakers.h"
+#include "wire/envelope.h"
 
 /* ---- servers ---- */
 
@@ -277,6 +279,86 @@ static void what_is_forged_altered_or_replayed_is_counted_and_dropped(void)
 		give_up("not told");
 }
 
+/* ---- who has the token, and is late or says a thing twice ---- */
+
+static uint64_t real_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static struct envelope_text text_of(const char *text)
+{
+	return (struct envelope_text){ text, strlen(text) };
+}
+
+/* Publishes what is genuine: signed with the token, and numbered. */
+static void say_signed(const char *type, const char *body, uint64_t seq,
+		       uint64_t age_ms)
+{
+	char room[ENVELOPE_HEAD_MAX + 1024];
+	struct envelope_keys *keys = envelope_keys_new(
+		"muster", text_of(SPEAKERS_TOKEN), text_of(""));
+	const struct envelope message = {
+		.type = text_of(type),
+		.from = text_of("elsewhere"),
+		.nonce = text_of("5f3a"),
+		.body = text_of(body),
+		.seq = seq,
+		.ts_ms = real_ms() - age_ms,
+	};
+	ssize_t length = envelope_seal(keys, &message, room, sizeof(room) - 1);
+
+	envelope_keys_free(keys);
+	if (length < 0)
+		give_up("cannot be sealed: %s", strerror((int)-length));
+	room[length] = '\0';
+	forge(room);
+}
+
+static void a_message_that_is_late_is_refused_and_counted(void)
+{
+	open_store();
+	struct process *first = start_node(1);
+
+	say_signed("priceChanged", "1", 1, 31000);
+	say_signed("priceChanged", "2", 2, 0);
+	expect(first, "news * from=elsewhere payload=2");
+	expect_none(first, "news * payload=1");
+	command(first, "counts");
+	if (number(expect(first, "counts *"), "late=") != 1)
+		give_up("a late message was not counted");
+	if (strstr(errors_of(first), "bus message refused why=LATE") == NULL)
+		give_up("not told");
+}
+
+/* Another number and signature each time, so it is the call that repeats. */
+static void a_call_that_is_repeated_runs_once(void)
+{
+	static const char call[] = "{\"id\":\"5f3a-1\",\"method\":\"hello\","
+				   "\"ttl\":60000,\"reply\":false,"
+				   "\"args\":1}";
+	static const char other[] = "{\"id\":\"5f3a-2\",\"method\":\"hello\","
+				    "\"ttl\":60000,\"reply\":false,"
+				    "\"args\":2}";
+
+	open_store();
+	struct process *first = start_node(1);
+
+	say_signed("do", call, 1, 0);
+	expect(first, "Hello from the node app-worker-1");
+	say_signed("do", call, 2, 0);
+	say_signed("do", other, 3, 0);
+	expect(first, "Hello from the node app-worker-1");
+	command(first, "counts");
+	if (number(expect(first, "counts *"), "repeated=") != 1)
+		give_up("a call that was repeated was not counted");
+	if (count_lines(first, "Hello*") != 2)
+		give_up("a call that was repeated ran again");
+}
+
 static void a_wrong_clock_changes_nothing(void)
 {
 	char preload[400];
@@ -338,6 +420,8 @@ int main(int argc, char **argv)
 		EVERYWHERE,
 		REMOTE,
 		TEST(what_is_forged_altered_or_replayed_is_counted_and_dropped),
+		TEST(a_message_that_is_late_is_refused_and_counted),
+		TEST(a_call_that_is_repeated_runs_once),
 		{ 0 },
 	};
 

@@ -128,7 +128,7 @@ pid_t fixture_start_redis_at(const char *directory, uint16_t port,
 	return start_redis(directory, first, more);
 }
 
-uint16_t fixture_free_port(void)
+static uint16_t unused_port(void)
 {
 	struct sockaddr_in address = {
 		.sin_family = AF_INET,
@@ -142,6 +142,25 @@ uint16_t fixture_free_port(void)
 	     0);
 	close(descriptor);
 	return ntohs(address.sin_port);
+}
+
+/* Not one of those given out just now, which nobody may hold yet. */
+uint16_t fixture_free_port(void)
+{
+	static uint16_t given[16];
+	static size_t next;
+
+	for (;;) {
+		uint16_t port = unused_port();
+		bool is_new = true;
+
+		for (size_t i = 0; i < 16; i++)
+			is_new &= given[i] != port;
+		if (!is_new)
+			continue;
+		given[next++ % 16] = port;
+		return port;
+	}
 }
 
 static bool cli_says(const char *arguments, const char *wanted)
@@ -565,6 +584,12 @@ static void copy_lists(struct reply *reply, const struct store_answer *answer)
 			COPY(reply->items[i].id, answer->stats.list[i].name);
 			reply->items[i].value = answer->stats.list[i].value;
 		}
+		break;
+	case DO_log_read:
+		reply->count = answer->log.count;
+		COPY(reply->text, answer->log.life);
+		for (size_t i = 0; i < reply->count && i < 64; i++)
+			COPY(reply->items[i].id, answer->log.list[i]);
 		break;
 	case DO_cache_keys:
 		reply->count = answer->keys.count;

@@ -148,7 +148,7 @@ static void subscribe(struct member *member, const char *channel)
 static void publish(struct member *member, const char *channel,
 		    struct store_bytes bytes)
 {
-	assert_int_equal(store_bus_publish(member->bus, T(channel), bytes,
+	assert_int_equal(store_bus_publish(member->bus, T(channel), bytes, NULL,
 					   on_published, member),
 			 0);
 }
@@ -239,14 +239,14 @@ static void bytes_of_any_kind_and_length_arrive_whole(void **state)
 	assert_int_equal(
 		store_bus_publish(member->bus, T(""),
 				  store_bytes(big, STORE_BUS_MESSAGE_MAX + 1),
-				  NULL, NULL),
+				  NULL, NULL, NULL),
 		-EMSGSIZE);
 	char name[STORE_BUS_CHANNEL_MAX + 2] = "";
 
 	memset(name, 'n', sizeof(name) - 1);
-	assert_int_equal(
-		store_bus_publish(member->bus, T(name), T("a"), NULL, NULL),
-		-EINVAL);
+	assert_int_equal(store_bus_publish(member->bus, T(name), T("a"), NULL,
+					   NULL, NULL),
+			 -EINVAL);
 	assert_int_equal(store_bus_subscribe(member->bus, T(name)), -EINVAL);
 	subscribe(member, name + 1);
 	publish(member, name + 1, T("long"));
@@ -287,7 +287,7 @@ what_is_too_much_at_once_is_refused_or_dropped_and_counted(void **state)
 	subscribe(member, "");
 	for (unsigned i = 0; i < 40; i++)
 		refused += store_bus_publish(member->bus, T(""),
-					     store_bytes(big, length),
+					     store_bytes(big, length), NULL,
 					     on_published, member) < 0;
 	AWAIT(f, member->published == 40 - refused);
 	store_bus_counters(member->bus, &counters);
@@ -309,7 +309,7 @@ static void nothing_is_told_to_who_has_left_or_is_to_be_forgotten(void **state)
 
 	other->fixture = f;
 	subscribe(member, "");
-	assert_int_equal(store_bus_publish(member->bus, T(""), T("1"),
+	assert_int_equal(store_bus_publish(member->bus, T(""), T("1"), NULL,
 					   on_published, other),
 			 0);
 	store_bus_forget(member->bus, other);
@@ -418,6 +418,141 @@ static void two_stores_are_two_receivers(void **state)
 	leave(first);
 }
 
+/* ---- what is kept ---- */
+
+static void keep(struct member *member, const char *log, const char *text,
+		 uint32_t entries, uint32_t keep_ms)
+{
+	const struct store_bus_log kept = { T(log), entries, keep_ms };
+	size_t published = member->published;
+
+	assert_int_equal(store_bus_publish(member->bus, T("/3"), T(text), &kept,
+					   on_published, member),
+			 0);
+	AWAIT(member->fixture, member->published > published);
+	assert_int_equal(member->error, 0);
+}
+
+/* All that is kept there, with spaces between. */
+static const char *kept(struct fixture *f, const char *log)
+{
+	static char all[1024];
+	struct reply *reply = ASK(log_read, .channel = T("/3"), .name = T(log));
+
+	assert_int_equal(reply->error, 0);
+	assert_int_equal(reply->result, STORE_DONE);
+	assert_true(reply->count <= 64);
+	all[0] = '\0';
+	for (size_t i = 0; i < reply->count; i++) {
+		strcat(all, i > 0 ? " " : "");
+		strcat(all, reply->items[i].id);
+	}
+	return all;
+}
+
+static void what_is_kept_is_published_and_read_in_order(void **state)
+{
+	struct fixture *f = *state;
+	struct member *member = join(f, f->store);
+
+	subscribe(member, "/3");
+	assert_string_equal(kept(f, "/a"), "");
+	keep(member, "/a", "1", 10, 60000);
+	keep(member, "/a", "2", 10, 60000);
+	keep(member, "/b", "3", 10, 60000);
+	publish(member, "/3", T("4"));
+	AWAIT(f, member->seen == 4 && member->published == 4);
+	assert_int_equal(member->receivers_sum, knows_receivers(f) ? 4 : -4);
+	assert_string_equal(kept(f, "/a"), "1 2");
+	assert_string_equal(kept(f, "/b"), "3");
+	leave(member);
+}
+
+static void no_more_is_kept_than_was_said(void **state)
+{
+	struct fixture *f = *state;
+	struct member *member = join(f, f->store);
+	char text[16];
+
+	for (int i = 1; i <= 20; i++) {
+		snprintf(text, sizeof(text), "%d", i);
+		keep(member, "/a", text, 5, 60000);
+	}
+	assert_string_equal(kept(f, "/a"), "16 17 18 19 20");
+	keep(member, "/a", "21", 2, 60000);
+	assert_string_equal(kept(f, "/a"), "20 21");
+	leave(member);
+}
+
+static void what_is_too_much_for_a_log_makes_room(void **state)
+{
+	struct fixture *f = *state;
+	struct member *member = join(f, f->store);
+	const struct store_bus_log log = { T("/a"), 1000, 60000 };
+	size_t length = STORE_BUS_LOG_BYTES / 16;
+	char *big = mem_alloc(length);
+
+	memset(big, 'x', length);
+	for (size_t i = 0; i < 40; i++) {
+		assert_int_equal(store_bus_publish(member->bus, T("/3"),
+						   store_bytes(big, length),
+						   &log, on_published, member),
+				 0);
+		AWAIT(f, member->published == i + 1);
+	}
+	/* Each has a few bytes more. */
+	assert_int_equal(
+		ASK(log_read, .channel = T("/3"), .name = T("/a"))->count, 15);
+	free(big);
+	leave(member);
+}
+
+static void nothing_is_kept_for_longer_than_was_said(void **state)
+{
+	struct fixture *f = *state;
+	struct member *member = join(f, f->store);
+
+	keep(member, "/a", "1", 10, 50);
+	fixture_run_ms(f, 100);
+	assert_string_equal(kept(f, "/a"), "");
+	/* It starts anew. */
+	keep(member, "/a", "2", 10, 60000);
+	assert_string_equal(kept(f, "/a"), "2");
+	leave(member);
+}
+
+static void the_life_of_a_store_is_the_same_for_all(void **state)
+{
+	struct fixture *f = *state;
+	struct member *member = join(f, f->store);
+	char life[sizeof(((struct reply *)0)->text)];
+
+	snprintf(life, sizeof(life), "%s",
+		 ASK(log_read, .channel = T("/3"), .name = T("/a"))->text);
+	assert_string_not_equal(life, "");
+	keep(member, "/a", "1", 10, 60000);
+	assert_string_equal(
+		ASK(log_read, .channel = T("/3"), .name = T("/b"))->text, life);
+	leave(member);
+}
+
+static void bounds_that_are_none_are_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct member *member = join(f, f->store);
+	const struct store_bus_log wrong[] = {
+		{ T("/a"), 0, 1 },
+		{ T("/a"), 1, 0 },
+		{ T("/a"), STORE_BUS_LOG_ENTRIES_MAX + 1, 1 },
+	};
+
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(store_bus_publish(member->bus, T("/3"), T("1"),
+						   &wrong[i], NULL, NULL),
+				 -EINVAL);
+	leave(member);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -434,6 +569,12 @@ int main(int argc, char **argv)
 		TEST(the_secret_of_an_embedded_store_is_kept),
 		TEST(the_stores_clock_is_known),
 		TEST(two_stores_are_two_receivers),
+		TEST(what_is_kept_is_published_and_read_in_order),
+		TEST(no_more_is_kept_than_was_said),
+		TEST(what_is_too_much_for_a_log_makes_room),
+		TEST(nothing_is_kept_for_longer_than_was_said),
+		TEST(the_life_of_a_store_is_the_same_for_all),
+		TEST(bounds_that_are_none_are_refused),
 	};
 
 	if (argc > 1)

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -53,7 +54,15 @@ static void a_new_board_is_empty(void **state)
 static void the_layout_is_what_is_documented(void **state)
 {
 	(void)state;
-	assert_int_equal(sizeof(struct board), 4 + BOARD_BERTHS * 652);
+	assert_int_equal(sizeof(struct board), 1245184);
+	assert_int_equal(offsetof(struct board, keys.made), 1241088);
+	assert_int_equal(offsetof(struct board, keys.list), 1241092);
+	assert_int_equal(offsetof(struct board, meters), 688520);
+	assert_int_equal(sizeof(meter_value[METERS]), 520);
+	assert_int_equal(sizeof(struct board_key), 80);
+	assert_int_equal(offsetof(struct board_key, cipher), 16);
+	assert_int_equal(offsetof(struct board_key, mac), 48);
+	assert_int_equal(BOARD_KEYS, 4);
 	assert_int_equal(sizeof(struct board_berth), 652);
 	assert_int_equal(offsetof(struct board, berths_used), 0);
 	assert_int_equal(offsetof(struct board, berths), 4);
@@ -84,6 +93,33 @@ static void what_one_side_writes_the_other_reads(void **state)
 	atomic_store(&board->berths[7].closed[3], 9);
 	assert_int_equal(atomic_load(&other->berths[7].closed[3]), 9);
 	board_free(other);
+}
+
+static bool is_key(unsigned age, const struct board_key *wanted)
+{
+	struct board_key key;
+
+	return board_find_key(board, age, &key) &&
+	       memcmp(&key, wanted, sizeof(key)) == 0;
+}
+
+static void three_keys_are_known_and_the_newest_is_first(void **state)
+{
+	(void)state;
+	struct board_key keys[6];
+
+	assert_false(board_find_key(board, 0, &keys[0]));
+	for (unsigned i = 0; i < 6; i++) {
+		board_make_key(board);
+		assert_true(board_find_key(board, 0, &keys[i]));
+		for (unsigned age = 0; age <= i && age < BOARD_KEY_AGES; age++)
+			assert_true(is_key(age, &keys[i - age]));
+		assert_false(is_key(i < BOARD_KEY_AGES ? i + 1 : BOARD_KEY_AGES,
+				    &keys[0]));
+	}
+	for (unsigned i = 1; i < 6; i++)
+		assert_memory_not_equal(&keys[i], &keys[i - 1],
+					sizeof(keys[i]));
 }
 
 static void nobody_can_take_pages_away(void **state)
@@ -253,6 +289,7 @@ int main(void)
 		TEST(a_new_board_is_empty),
 		TEST(the_layout_is_what_is_documented),
 		TEST(what_one_side_writes_the_other_reads),
+		TEST(three_keys_are_known_and_the_newest_is_first),
 		TEST(nobody_can_take_pages_away),
 		TEST(a_board_of_another_size_is_not_mapped),
 		TEST(only_a_given_seat_moves),

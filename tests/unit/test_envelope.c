@@ -118,6 +118,24 @@ static uint64_t count(struct bench *bench, enum envelope_answer answer)
 		assert_memory_equal(text_.data, expected, text_.length);       \
 	} while (0)
 
+static const char *open_kept(struct bench *bench, const char *channel)
+{
+	return envelope_answer_name(envelope_open_kept(
+		bench->keys,
+		(struct envelope_text){ bench->room, bench->length },
+		T(channel), &bench->message));
+}
+
+static struct envelope a_kept_message(uint64_t kept)
+{
+	struct envelope message = a_message(9);
+
+	message.lane = T("/3");
+	message.channel = T("/prices");
+	message.kept = kept;
+	return message;
+}
+
 /* ---- form ---- */
 
 static void a_message_is_taken_with_all_that_is_in_it(void **state)
@@ -762,6 +780,70 @@ static void signed_texts_of_another_form_are_malformed(void **state)
 	assert_string_equal(open_it(bench), "MALFORMED");
 }
 
+/* ---- what a log keeps ---- */
+
+static void a_message_says_its_number_in_the_log(void **state)
+{
+	struct bench *bench = *state;
+	struct envelope message = a_kept_message(12);
+
+	seal(bench, &message);
+	assert_string_equal(open_on(bench, "/3", NOW_MS), "TAKEN");
+	assert_int_equal(bench->message.kept, 12);
+}
+
+static void what_was_kept_is_taken_at_any_time_and_again(void **state)
+{
+	struct bench *bench = *state;
+	struct envelope message = a_kept_message(UINT64_C(12));
+
+	message.ts_ms = 1;
+	seal(bench, &message);
+	for (int i = 0; i < 2; i++) {
+		assert_string_equal(open_kept(bench, "/prices"), "TAKEN");
+		assert_int_equal(bench->message.kept, 12);
+		assert_text(bench->message.body, "{\"text\":\"hello\"}");
+	}
+}
+
+static void what_was_not_kept_there_is_refused(void **state)
+{
+	struct bench *bench = *state;
+	struct envelope message = a_kept_message(1);
+
+	seal(bench, &message);
+	assert_string_equal(open_kept(bench, "/other"), "REPLAYED");
+	message.kept = 0;
+	seal(bench, &message);
+	assert_string_equal(open_kept(bench, "/prices"), "REPLAYED");
+}
+
+static void what_was_altered_in_a_log_is_refused(void **state)
+{
+	struct bench *bench = *state;
+	struct envelope message = a_kept_message(1);
+
+	seal(bench, &message);
+	char *digit = strstr(bench->room, "\"kept\":1");
+
+	assert_non_null(digit);
+	digit[7] = '2';
+	assert_string_equal(open_kept(bench, "/prices"), "FORGED");
+	digit[7] = '0';
+	assert_string_equal(open_kept(bench, "/prices"), "MALFORMED");
+}
+
+static void a_number_without_a_channel_is_not_sent(void **state)
+{
+	struct bench *bench = *state;
+	struct envelope message = a_message(1);
+
+	message.kept = 1;
+	assert_int_equal(
+		envelope_seal(bench->keys, &message, bench->room, ROOM),
+		-EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -796,6 +878,11 @@ int main(void)
 		TEST(a_body_too_deep_is_refused_by_name),
 		TEST(what_is_too_large_is_refused_by_name),
 		TEST(signed_texts_of_another_form_are_malformed),
+		TEST(a_message_says_its_number_in_the_log),
+		TEST(what_was_kept_is_taken_at_any_time_and_again),
+		TEST(what_was_not_kept_there_is_refused),
+		TEST(what_was_altered_in_a_log_is_refused),
+		TEST(a_number_without_a_channel_is_not_sent),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,7 +23,7 @@
 #define LARGE_BYTES ((size_t)3 << 20)
 
 struct end {
-	struct tls *tls;
+	struct stream *stream;
 	struct buffer got;
 	unsigned ends;
 	int error;
@@ -30,6 +31,8 @@ struct end {
 	char text[256];
 	unsigned written;
 	bool echoes;
+	bool stops; /* reading, after each callback */
+	unsigned calls;
 	bool closes; /* in whatever callback comes */
 };
 
@@ -42,8 +45,8 @@ static bool maybe_close(struct end *end)
 {
 	if (!end->closes)
 		return false;
-	tls_close(end->tls);
-	end->tls = NULL;
+	stream_close(end->stream);
+	end->stream = NULL;
 	return true;
 }
 
@@ -52,17 +55,20 @@ static void on_bytes(void *owner, const uint8_t *bytes, size_t length)
 	struct end *end = owner;
 
 	buffer_append(&end->got, bytes, length);
+	end->calls++;
+	if (end->stops)
+		stream_stop_reading(end->stream);
 	if (maybe_close(end) || !end->echoes)
 		return;
 	const struct iovec part = { (void *)(uintptr_t)bytes, length };
 
-	(void)!tls_write(end->tls, &part, 1);
+	(void)!stream_write(end->stream, &part, 1);
 }
 
 static void on_end(void *owner, int error)
 {
 	struct end *end = owner;
-	const struct problem *why = tls_problem(end->tls);
+	const struct problem *why = tls_problem(end->stream);
 
 	end->ends++;
 	end->error = error;
@@ -113,14 +119,14 @@ static void open_both(const struct tls_settings *at_client,
 	int ends[2];
 
 	open_pair(ends);
-	client.tls = tls_open(bench.loop, ends[0], client_context, host,
-			      &events, &client);
-	server.tls = tls_open(bench.loop, ends[1], server_context, NULL,
-			      &events, &server);
+	client.stream = tls_connect(bench.loop, ends[0], client_context, host,
+				    &events, &client);
+	server.stream = tls_accept(bench.loop, ends[1], server_context, &events,
+				   &server);
 	tls_context_free(client_context);
 	tls_context_free(server_context);
-	tls_start_reading(client.tls);
-	tls_start_reading(server.tls);
+	stream_start_reading(client.stream);
+	stream_start_reading(server.stream);
 }
 
 /* A server as most are, a client that trusts whoever signs for it. */
@@ -128,9 +134,8 @@ static void open_plain(void)
 {
 	const struct tls_settings at_client = { .ca_path = file("ca.pem") };
 	const struct tls_settings at_server = { .is_server = true,
-						.cert_path = file("server.pem"),
-						.key_path =
-							file("server.key") };
+						.own = { file("server.pem"),
+							 file("server.key") } };
 
 	open_both(&at_client, &at_server, "localhost");
 }
@@ -139,7 +144,7 @@ static bool write_text(struct end *end, const char *text)
 {
 	const struct iovec part = { (void *)(uintptr_t)text, strlen(text) };
 
-	return tls_write(end->tls, &part, 1);
+	return stream_write(end->stream, &part, 1);
 }
 
 static bool has_got(struct end *end, const char *text)
@@ -159,14 +164,31 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	(void)state;
-	if (client.tls != NULL)
-		tls_close(client.tls);
-	if (server.tls != NULL)
-		tls_close(server.tls);
+	if (client.stream != NULL)
+		stream_close(client.stream);
+	if (server.stream != NULL)
+		stream_close(server.stream);
 	buffer_fini(&client.got);
 	buffer_fini(&server.got);
 	loop_bench_close(&bench);
 	return 0;
+}
+
+static uint8_t *make_bytes(size_t length)
+{
+	uint8_t *bytes = mem_alloc(length);
+
+	for (size_t i = 0; i < length; i++)
+		bytes[i] = (uint8_t)(i * 31 ^ i >> 9);
+	return bytes;
+}
+
+static int file_of(const uint8_t *bytes, size_t length)
+{
+	int descriptor = memfd_create("test", MFD_CLOEXEC);
+
+	assert_int_equal(write(descriptor, bytes, length), length);
+	return descriptor;
 }
 
 /* ---- bytes ---- */
@@ -180,7 +202,7 @@ static void bytes_go_both_ways(void **state)
 	server.echoes = true;
 	open_plain();
 	/* Before the hands are shaken: it waits, and is told when it went. */
-	assert_false(tls_write(client.tls, parts, 2));
+	assert_false(stream_write(client.stream, parts, 2));
 	AWAIT(&bench, has_got(&server, "one two"));
 	AWAIT(&bench, has_got(&client, "one two"));
 	assert_int_equal(client.written, 1);
@@ -192,15 +214,13 @@ static void bytes_go_both_ways(void **state)
 static void what_does_not_go_at_once_is_queued(void **state)
 {
 	(void)state;
-	char *bytes = mem_alloc(LARGE_BYTES);
+	uint8_t *bytes = make_bytes(LARGE_BYTES);
 	const struct iovec part = { bytes, LARGE_BYTES };
 
-	for (size_t i = 0; i < LARGE_BYTES; i++)
-		bytes[i] = (char)(i * 31 ^ i >> 9);
 	server.echoes = true;
 	open_plain();
 	AWAIT(&bench, (write_text(&client, ""), true));
-	tls_write(client.tls, &part, 1);
+	stream_write(client.stream, &part, 1);
 	AWAIT(&bench, buffer_length(&client.got) == LARGE_BYTES);
 	assert_memory_equal(buffer_bytes(&client.got), bytes, LARGE_BYTES);
 	assert_true(client.written > 0);
@@ -213,25 +233,26 @@ static void pieces_are_put_together(void **state)
 	(void)state;
 	const struct tls_settings at_client = { .ca_path = file("ca.pem") };
 	struct tls_context *context = make_context(&at_client);
-	struct tls_context *server_context = make_context(
-		&(struct tls_settings){ .is_server = true,
-					.cert_path = file("server.pem"),
-					.key_path = file("server.key") });
+	struct tls_context *server_context =
+		make_context(&(struct tls_settings){
+			.is_server = true,
+			.own = { file("server.pem"), file("server.key") } });
 	int ends[2];
 	int others[2];
 	char byte;
 
 	open_pair(ends);
 	open_pair(others);
-	client.tls = tls_open(bench.loop, ends[0], context, "127.0.0.1",
-			      &events, &client);
-	server.tls = tls_open(bench.loop, others[0], server_context, NULL,
-			      &events, &server);
+	client.stream = tls_connect(bench.loop, ends[0], context, "127.0.0.1",
+				    &events, &client);
+	server.stream = tls_accept(bench.loop, others[0], server_context,
+				   &events, &server);
 	tls_context_free(context);
 	tls_context_free(server_context);
-	tls_start_reading(client.tls);
-	tls_start_reading(server.tls);
-	tls_write(client.tls, &(struct iovec){ (char[]){ "hello" }, 5 }, 1);
+	stream_start_reading(client.stream);
+	stream_start_reading(server.stream);
+	stream_write(client.stream, &(struct iovec){ (char[]){ "hello" }, 5 },
+		     1);
 	loop_bench_begin(&bench);
 	while (!has_got(&server, "hello")) {
 		while (read(ends[1], &byte, 1) == 1) {
@@ -247,7 +268,121 @@ static void pieces_are_put_together(void **state)
 	close(others[1]);
 }
 
+/* What is read of the socket at once, and not wanted at once, is not lost. */
+static void a_reader_that_stops_misses_nothing(void **state)
+{
+	(void)state;
+	size_t total = 6 * LOOP_SCRATCH_BYTES;
+	uint8_t *bytes = make_bytes(total);
+
+	server.stops = true;
+	open_plain();
+	stream_write(client.stream, &(struct iovec){ bytes, total }, 1);
+	for (unsigned call = 1; buffer_length(&server.got) < total; call++) {
+		AWAIT(&bench, server.calls == call);
+		loop_bench_settle(&bench);
+		assert_int_equal(server.calls, call);
+		stream_start_reading(server.stream);
+	}
+	assert_memory_equal(buffer_bytes(&server.got), bytes, total);
+	free(bytes);
+}
+
+/* In its place among bytes, however little of it goes at once. */
+static void files_are_sent(void **state)
+{
+	(void)state;
+	uint8_t *bytes = make_bytes(LARGE_BYTES);
+	int descriptor = file_of(bytes, LARGE_BYTES);
+	const struct stream_piece piece = { .descriptor = descriptor,
+					    .offset = 5,
+					    .length = LARGE_BYTES - 5 };
+	const struct stream_piece same = { .descriptor = -1,
+					   .bytes = bytes,
+					   .length = LARGE_BYTES };
+
+	open_plain();
+	/* Before the hands are shaken, and after. */
+	for (unsigned i = 1; i <= 2; i++) {
+		stream_write_piece(server.stream, &(struct iovec){ bytes, 5 },
+				   1, &piece);
+		stream_write_piece(server.stream, NULL, 0, &same);
+		write_text(&server, "end");
+		AWAIT(&bench,
+		      buffer_length(&client.got) == i * (2 * LARGE_BYTES + 3));
+		assert_int_equal(stream_queued_bytes(server.stream), 0);
+	}
+	const uint8_t *got = buffer_bytes(&client.got);
+
+	for (unsigned i = 0; i < 4; i++) {
+		assert_memory_equal(got, bytes, LARGE_BYTES);
+		got += LARGE_BYTES;
+		if (i % 2 == 1) {
+			assert_memory_equal(got, "end", 3);
+			got += 3;
+		}
+	}
+	close(descriptor);
+	free(bytes);
+}
+
+static void a_file_that_is_too_short_ends_it(void **state)
+{
+	(void)state;
+	uint8_t *bytes = make_bytes(1000);
+	int descriptor = file_of(bytes, 1000);
+	const struct stream_piece piece = { .descriptor = descriptor,
+					    .length = 1001 };
+
+	open_plain();
+	stream_write_piece(server.stream, NULL, 0, &piece);
+	AWAIT(&bench, server.ends > 0);
+	assert_int_equal(server.error, -EIO);
+	AWAIT(&bench, client.ends > 0 || buffer_length(&client.got) == 1000);
+	close(descriptor);
+	free(bytes);
+}
+
+static void small_parts_share_a_record(void **state)
+{
+	(void)state;
+	struct iovec parts[200];
+
+	for (size_t i = 0; i < 200; i++)
+		parts[i] = (struct iovec){ (char[]){ "0123456789" }, i % 11 };
+	open_plain();
+	AWAIT(&bench, stream_is_ready(server.stream));
+	assert_true(stream_write(server.stream, parts, 200));
+	AWAIT(&bench, client.calls > 0);
+	assert_int_equal(client.calls, 1);
+	assert_int_equal(buffer_length(&client.got), 18 * 55 + 1);
+}
+
 /* ---- ends ---- */
+
+/* A full socket keeps neither the bytes nor the end from being said. */
+static void an_end_comes_behind_all_that_was_written(void **state)
+{
+	(void)state;
+	uint8_t *bytes = make_bytes(LARGE_BYTES);
+
+	open_plain();
+	AWAIT(&bench,
+	      stream_is_ready(server.stream) && stream_is_ready(client.stream));
+	stream_stop_reading(client.stream);
+	stream_write(server.stream, &(struct iovec){ bytes, LARGE_BYTES }, 1);
+	stream_shutdown(server.stream);
+	loop_bench_settle(&bench);
+	assert_true(stream_queued_bytes(server.stream) > 0);
+	stream_start_reading(client.stream);
+	AWAIT(&bench, client.ends > 0);
+	assert_int_equal(client.error, 0);
+	assert_memory_equal(buffer_bytes(&client.got), bytes, LARGE_BYTES);
+	/* The other way is still open. */
+	write_text(&client, "still here");
+	AWAIT(&bench, has_got(&server, "still here"));
+	free(bytes);
+}
 
 static void an_end_that_is_said_is_no_error(void **state)
 {
@@ -255,8 +390,8 @@ static void an_end_that_is_said_is_no_error(void **state)
 	open_plain();
 	write_text(&client, "x");
 	AWAIT(&bench, has_got(&server, "x"));
-	tls_close(client.tls);
-	client.tls = NULL;
+	stream_close(client.stream);
+	client.stream = NULL;
 	AWAIT(&bench, server.ends > 0);
 	assert_int_equal(server.error, 0);
 	assert_int_equal(server.ends, 1);
@@ -270,10 +405,10 @@ static void an_end_that_is_not_said_is_one(void **state)
 	int ends[2];
 
 	open_pair(ends);
-	client.tls = tls_open(bench.loop, ends[0], context, "localhost",
-			      &events, &client);
+	client.stream = tls_connect(bench.loop, ends[0], context, "localhost",
+				    &events, &client);
 	tls_context_free(context);
-	tls_start_reading(client.tls);
+	stream_start_reading(client.stream);
 	close(ends[1]);
 	AWAIT(&bench, client.ends > 0);
 	assert_true(client.error < 0);
@@ -291,13 +426,13 @@ static void it_may_be_closed_in_any_callback(void **state)
 		if (i == 2)
 			server.closes = client.closes = true;
 		write_text(&client, "x");
-		AWAIT(&bench, server.tls == NULL || client.tls == NULL);
+		AWAIT(&bench, server.stream == NULL || client.stream == NULL);
 		server.closes = client.closes = false;
-		if (server.tls != NULL)
-			tls_close(server.tls);
-		if (client.tls != NULL)
-			tls_close(client.tls);
-		client.tls = server.tls = NULL;
+		if (server.stream != NULL)
+			stream_close(server.stream);
+		if (client.stream != NULL)
+			stream_close(client.stream);
+		client.stream = server.stream = NULL;
 	}
 }
 
@@ -309,15 +444,55 @@ static void what_is_no_tls_is_told(void **state)
 	int ends[2];
 
 	open_pair(ends);
-	client.tls = tls_open(bench.loop, ends[0], context, "localhost",
-			      &events, &client);
+	client.stream = tls_connect(bench.loop, ends[0], context, "localhost",
+				    &events, &client);
 	tls_context_free(context);
-	tls_start_reading(client.tls);
+	stream_start_reading(client.stream);
 	assert_int_equal(write(ends[1], "-ERR what?\r\n", 12), 12);
 	AWAIT(&bench, client.ends > 0);
 	assert_int_equal(client.error, -EPROTO);
 	assert_string_equal(client.name, "TLS_FAILED");
 	close(ends[1]);
+}
+
+static void who_speaks_http_is_answered(void **state)
+{
+	(void)state;
+	static const char reply[] = "HTTP/1.1 400 no\r\n\r\n";
+	const struct tls_settings settings = { .is_server = true,
+					       .own = { file("server.pem"),
+							file("server.key") },
+					       .plain_reply = reply };
+	static const struct {
+		const char *sent;
+		bool is_answered;
+	} tries[] = { { "GET / HTTP/1.1\r\n\r\n", true },
+		      { "BREW /pot HTTP/1.1\r\n\r\n", true },
+		      { "hello there, what a fine day", false } };
+
+	for (size_t i = 0; i < sizeof(tries) / sizeof(tries[0]); i++) {
+		struct tls_context *context = make_context(&settings);
+		char got[64] = "";
+		int ends[2];
+
+		open_pair(ends);
+		server = (struct end){ 0 };
+		server.stream = tls_accept(bench.loop, ends[0], context,
+					   &events, &server);
+		tls_context_free(context);
+		stream_start_reading(server.stream);
+		assert_true(write(ends[1], tries[i].sent,
+				  strlen(tries[i].sent)) > 0);
+		AWAIT(&bench, server.ends > 0);
+		assert_int_equal(server.error, -EPROTO);
+		assert_string_equal(server.name, "TLS_FAILED");
+		assert_int_equal(read(ends[1], got, sizeof(got) - 1) > 0 &&
+					 strcmp(got, reply) == 0,
+				 tries[i].is_answered);
+		close(ends[1]);
+		stream_close(server.stream);
+		server.stream = NULL;
+	}
 }
 
 /* ---- trust ---- */
@@ -330,9 +505,9 @@ static void refused(const char *ca, const char *cert, const char *host,
 	};
 	char *pem = mem_format("%s.pem", cert);
 	char *key = mem_format("%s.key", cert);
-	const struct tls_settings at_server = { .is_server = true,
-						.cert_path = file(pem),
-						.key_path = file(key) };
+	const struct tls_settings at_server = {
+		.is_server = true, .own = { file(pem), file(key) }
+	};
 
 	client = server = (struct end){ 0 };
 	open_both(&at_client, &at_server, host);
@@ -345,10 +520,10 @@ static void refused(const char *ca, const char *cert, const char *host,
 	assert_string_equal(client.name, is_refused ? "TLS_UNTRUSTED" : "");
 	assert_int_equal(client.error, is_refused ? -EACCES : 0);
 	assert_int_equal(has_got(&server, "secret"), !is_refused);
-	tls_close(client.tls);
-	tls_close(server.tls);
+	stream_close(client.stream);
+	stream_close(server.stream);
 	buffer_fini(&server.got);
-	client.tls = server.tls = NULL;
+	client.stream = server.stream = NULL;
 	free(pem);
 	free(key);
 }
@@ -375,19 +550,19 @@ static void a_server_may_want_certificates(void **state)
 {
 	(void)state;
 	const struct tls_settings with = { .ca_path = file("ca.pem"),
-					   .cert_path = file("client.pem"),
-					   .key_path = file("client.key") };
+					   .own = { file("client.pem"),
+						    file("client.key") } };
 	const struct tls_settings without = { .ca_path = file("ca.pem") };
 	const struct tls_settings wanting = { .is_server = true,
 					      .ca_path = file("ca.pem"),
-					      .cert_path = file("server.pem"),
-					      .key_path = file("server.key") };
+					      .own = { file("server.pem"),
+						       file("server.key") } };
 
 	open_both(&with, &wanting, "localhost");
 	write_text(&client, "x");
 	AWAIT(&bench, has_got(&server, "x"));
-	tls_close(client.tls);
-	tls_close(server.tls);
+	stream_close(client.stream);
+	stream_close(server.stream);
 	buffer_fini(&server.got);
 	client = server = (struct end){ 0 };
 	open_both(&without, &wanting, "localhost");
@@ -414,16 +589,18 @@ static void files_that_are_of_no_use_are_refused(void **state)
 	assert_no_context(
 		(struct tls_settings){ .ca_path = file("server.key") },
 		"TLS_CA");
-	assert_no_context((struct tls_settings){ .ca_path = file("ca.pem"),
-						 .cert_path = file("ca.key") },
-			  "TLS_CERTIFICATE");
-	assert_no_context((struct tls_settings){ .ca_path = file("ca.pem"),
-						 .key_path = file("ca.key") },
-			  "TLS_CERTIFICATE");
 	assert_no_context(
 		(struct tls_settings){ .ca_path = file("ca.pem"),
-				       .cert_path = file("client.pem"),
-				       .key_path = file("server.key") },
+				       .own = { file("ca.key"), NULL } },
+		"TLS_CERTIFICATE");
+	assert_no_context(
+		(struct tls_settings){ .ca_path = file("ca.pem"),
+				       .own = { NULL, file("ca.key") } },
+		"TLS_CERTIFICATE");
+	assert_no_context(
+		(struct tls_settings){
+			.ca_path = file("ca.pem"),
+			.own = { file("client.pem"), file("server.key") } },
 		"TLS_KEY");
 	assert_no_context((struct tls_settings){ .is_server = true },
 			  "TLS_CERTIFICATE");
@@ -461,6 +638,12 @@ int main(void)
 		TEST(bytes_go_both_ways),
 		TEST(what_does_not_go_at_once_is_queued),
 		TEST(pieces_are_put_together),
+		TEST(a_reader_that_stops_misses_nothing),
+		TEST(files_are_sent),
+		TEST(a_file_that_is_too_short_ends_it),
+		TEST(small_parts_share_a_record),
+		TEST(an_end_comes_behind_all_that_was_written),
+		TEST(who_speaks_http_is_answered),
 		TEST(an_end_that_is_said_is_no_error),
 		TEST(an_end_that_is_not_said_is_one),
 		TEST(it_may_be_closed_in_any_callback),

@@ -60,6 +60,23 @@ static void what_could_lead_out_is_refused(void **state)
 	assert_false(url_path_read(room, "/a\0b", 4, true));
 }
 
+static void a_path_without_escapes_is_taken_as_it_is(void **state)
+{
+	(void)state;
+	static const char *const good[] = { "",         "a",   "a/b", "a/",
+					    "%2e%2e/a", "a b", "..." };
+	static const char *const bad[] = { "..",     "../a", "a/..",
+					   "a/../b", "a//b", "/a",
+					   ".",      "./a",  "a/./b" };
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++)
+		assert_true(url_path_is_safe(good[i], strlen(good[i]), true));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		assert_false(url_path_is_safe(bad[i], strlen(bad[i]), true));
+	assert_false(url_path_is_safe("a\0b", 3, true));
+	assert_false(url_path_is_safe(".git", 4, false));
+}
+
 static void hidden_files_are_hidden(void **state)
 {
 	(void)state;
@@ -90,6 +107,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_path_loses_its_slash_and_its_escapes),
 		cmocka_unit_test(what_could_lead_out_is_refused),
+		cmocka_unit_test(a_path_without_escapes_is_taken_as_it_is),
 		cmocka_unit_test(hidden_files_are_hidden),
 		cmocka_unit_test(what_no_file_can_be_called_is_refused),
 	};

@@ -20,6 +20,7 @@ APP, EXAMPLE = sys.argv[1:3]
 del sys.argv[2:3]
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+import http2
 from program import DEADLINE_S, WRAPPER, Program, Skipped, equal, main, own_address
 
 HEX40 = "[0-9a-f]{40}"
@@ -520,7 +521,8 @@ def test_events():
         # The connection goes on, and a client that comes back says where it was.
         answer = client.get("/api/ticks?count=2&ms=1", Last_Event_ID="1")
         equal(chunks(client).decode(), ": \n\n" + TICK.format(2))
-        equal(client.ask("HEAD", "/api/ticks?count=1&ms=1").status, 200)
+        # Who wants the head alone is not kept, nor is the action.
+        equal(client.ask("HEAD", "/api/ticks?count=1000000&ms=1").status, 200)
         equal(client.get("/api/made").status, 201)
         metrics = client.get("/metrics").body.decode()
         assert re.search(r'requests_total\{.*status="200"\} 3\n', metrics), metrics
@@ -1035,6 +1037,75 @@ def test_what_http_refuses_is_answered_in_kind():
         assert 'status="431"} 1\n' in metrics, metrics
 
 
+def test_actions_over_http2():
+    with serving() as (process, client), http2.connect(client.address, DEADLINE_S) as other:
+        # Answers do not wait for one another.
+        other.ask(1, "GET", "/api/nap")
+        process.expect("nap begun")
+        other.ask(3, "GET", "/api/echo?text=a%20b")
+        status, body = other.reply(3)
+        equal((status, json.loads(body)["text"]), (200, "a b"))
+        other.send(http2.frame(http2.RST_STREAM, 0, 1, b"\0\0\0\x08"))
+        process.expect("nap ended cancelled")
+        asks = [
+            ("POST", "/api/echo", b'{"text":"c"}', 200),
+            ("GET", "/api/made", None, 201),
+            ("GET", "/api/teapot", None, 418),
+            ("GET", "/api/nope", None, 404),
+            ("POST", "/api/echo", b"{", 400),
+            ("POST", "/api/echo", b" " * 65537, 413),
+        ]
+        identity = None
+        for stream, (method, target, content, wanted) in enumerate(asks):
+            stream = 5 + 2 * stream
+            fields = [("content-type", "application/json")] if content else []
+            if identity:
+                fields.append(("cookie", f"sessionID={identity}"))
+            end = 0 if content else http2.END_STREAM
+            head = http2.request(method, target, *fields)
+            other.send(http2.frame(http2.HEADERS, http2.END_HEADERS | end, stream, head))
+            for at in range(0, len(content or b""), 16384):
+                some = content[at : at + 16384]
+                end = http2.END_STREAM if at + len(some) == len(content) else 0
+                other.send(http2.frame(http2.DATA, end, stream, some))
+            status, body = other.reply(stream)
+            equal((target, status), (target, wanted))
+            who = json.loads(body)["requesterInformation"]
+            equal(who["remoteIP"], "127.0.0.1")
+            identity = identity or who["fingerprint"]
+            if status < 400:
+                equal(who["fingerprint"], identity)
+        other.ask(31, "GET", "/api/ticks?count=2&ms=1")
+        equal(other.reply(31), (200, (": \n\n" + TICK.format(1) + TICK.format(2)).encode()))
+        process.expect("ticks ended well")
+        metrics = client.get("/metrics").body.decode()
+        assert 'status="418"} 1\n' in metrics, metrics
+        assert 'status="413"} 1\n' in metrics, metrics
+        assert re.search(r"^muster_actions_running 0$", metrics, re.M), metrics
+
+
+def test_the_example_over_http2():
+    if shutil.which("curl") is None:
+        raise Skipped("there is no curl")
+    with serving(EXAMPLE) as (_, client):
+        url = f"http://{client.address}/openapi.json"
+        old, new = (
+            subprocess.run(
+                ["curl", "-sS", "--compressed", version, url],
+                capture_output=True,
+                timeout=DEADLINE_S,
+                check=True,
+            ).stdout
+            for version in ("--http1.1", "--http2-prior-knowledge")
+        )
+        equal(new, old)
+        equal(json.loads(new)["openapi"], "3.1.0")
+        with http2.connect(client.address, DEADLINE_S) as other:
+            other.ask(1, "GET", "/api/randomNumber")
+            status, body = other.reply(1)
+            equal((status, "randomNumber" in json.loads(body)), (200, True))
+
+
 def test_pages_for_machines():
     with serving() as (_, client):
         equal(client.get("/healthz").body, b"ok\n")
@@ -1257,6 +1328,9 @@ def test_clients_that_stay_are_told_to_go():
         tcp = own_address().replace(":8080", ":5000")
         with serving(EXAMPLE, TCP_PORT=tcp) as (process, client):
             welcome = {"welcome": "Hello! Welcome to the muster api", "context": "api"}
+            process.expect("http://localhost:8080/ in a browser")
+            process.expect("ws://localhost:8080/ws")
+            process.expect("telnet localhost 5000")
             lines = Lines(tcp)
             equal(lines.take(), welcome)
             equal(lines.ask("status")["nodeStatus"], "Node Healthy")
@@ -1275,6 +1349,19 @@ def test_clients_that_stay_are_told_to_go():
             equal(lines.take()["sleepDuration"], 300)
             equal(lines.take(), {"status": "Bye!", "context": "api"})
             equal(lines.file.read(), b"")
+
+
+def test_what_does_not_end_is_ended():
+    """At the end of the time that a worker has to finish."""
+    with serving(MUSTER_DRAIN_TIME="1s") as (process, client):
+        client.send(b"GET /api/nap HTTP/1.1\r\nHost: x\r\n\r\n")
+        process.expect("nap begun")
+        process.signal(signal.SIGTERM)
+        answer = client.answer()
+        complains(answer, 503, "the server is shutting down")
+        equal(answer.headers["connection"], "close")
+        process.expect("nap ended cancelled")
+        process.expect("stopped")
 
 
 def until_leaving(client, address):
