@@ -322,7 +322,7 @@ static int run_worker(struct program *program)
 
 static bool is_secure(const char *url, const char *scheme)
 {
-	return strncmp(url, scheme, strlen(scheme)) == 0;
+	return url != NULL && strncmp(url, scheme, strlen(scheme)) == 0;
 }
 
 /* "s" where it is to be https:// and wss://. */
