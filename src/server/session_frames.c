@@ -234,17 +234,13 @@ static void on_documentation(const struct frame *frame)
 
 /* ---- Rooms ---- */
 
-static const char *keep_text(struct arena *arena, struct json_value value)
+static const char *text_of(struct arena *arena, struct json_value value,
+			   size_t *length)
 {
-	size_t length;
-
+	*length = value.length;
 	if (json_kind_of(value) != JSON_STRING)
-		return arena_text(arena, value.text, value.length);
-	const char *text =
-		json_string_of(value, arena_take(arena, value.length), &length);
-
-	/* A name ends where it has a NUL: there is no such room. */
-	return arena_text(arena, text, length);
+		return value.text;
+	return json_string_of(value, arena_take(arena, value.length), length);
 }
 
 /* What is said is all that is no part of how: one value as it is, more as words
@@ -256,6 +252,7 @@ static const char *read_message(struct arena *arena, struct json_value whole)
 	struct buffer words = { 0 };
 	struct buffer text = { 0 };
 	size_t count = 0;
+	size_t length;
 
 	while (json_walk_next(&walk, &key, &value)) {
 		if (!is_word(key))
@@ -264,7 +261,9 @@ static const char *read_message(struct arena *arena, struct json_value whole)
 			first = value;
 		else
 			buffer_append(&words, " ", 1);
-		buffer_append_text(&words, keep_text(arena, value));
+		const char *word = text_of(arena, value, &length);
+
+		buffer_append(&words, word, length);
 	}
 	struct json_writer writer = json_writer(&text);
 
@@ -295,11 +294,17 @@ static void ask(const struct frame *frame, enum session_room_verb verb)
 {
 	struct session_ask *ask = session_ask_new(frame->session, verb);
 	struct json_value room;
+	size_t length;
 	bool has_room = json_find(frame->whole, "room", &room);
 
 	ask->whole = keep_value(&ask->arena, frame->whole);
 	ask->id = keep_value(&ask->arena, frame->message);
-	ask->room = has_room ? keep_text(&ask->arena, room) : "";
+	ask->room = "";
+	if (has_room) {
+		const char *name = text_of(&ask->arena, room, &length);
+
+		ask->room = session_room_name(&ask->arena, name, length);
+	}
 	if (verb == SESSION_ROOM_SAY && has_room)
 		ask->message = read_message(&ask->arena, frame->whole);
 	session_ask_run(ask);

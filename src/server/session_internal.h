@@ -76,6 +76,9 @@ struct session_ask {
 
 struct session_ask *session_ask_new(struct session *session,
 				    enum session_room_verb verb);
+/* A copy; what has a NUL in it is no name, and not the part before that. */
+const char *session_room_name(struct arena *arena, const char *name,
+			      size_t length);
 /* It is answered in its turn, maybe at once; and gone. */
 void session_ask_run(struct session_ask *ask);
 /* A message that is about no room: is it to wait until what was asked before of

@@ -278,7 +278,7 @@ static void ask(const struct words *words, enum session_room_verb verb,
 {
 	struct session_ask *ask = session_ask_new(words->session, verb);
 
-	ask->room = arena_text(&ask->arena, words->rest, room_length);
+	ask->room = session_room_name(&ask->arena, words->rest, room_length);
 	if (message != NULL)
 		ask->message =
 			arena_text(&ask->arena, message, strlen(message));

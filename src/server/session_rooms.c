@@ -25,6 +25,14 @@ struct session_ask *session_ask_new(struct session *session,
 	return ask;
 }
 
+const char *session_room_name(struct arena *arena, const char *name,
+			      size_t length)
+{
+	if (length > 0 && memchr(name, '\0', length) != NULL)
+		return "\x01"; /* which no room can be called either */
+	return arena_text(arena, name, length);
+}
+
 static void free_ask(struct session_ask *ask)
 {
 	arena_fini(&ask->arena);
@@ -65,6 +73,8 @@ static int run(struct muster *muster, struct session_ask *ask)
 {
 	const char *id = ask->session->client.id;
 
+	if (ask->room[0] == '\0') /* none was named */
+		return MUSTER_NOT_FOUND;
 	switch (ask->verb) {
 	case SESSION_ROOM_ADD:
 		return muster_room_join(muster, ask->room, id, NULL);

@@ -131,6 +131,18 @@ test('over WebSocket the answers are those of the transcript, to the byte', asyn
   await client.close();
 });
 
+test('what is no name is no room', async () => {
+  const client = await connect();
+
+  for (const room of ['wsroom\0', 'a|b', '', 'x'.repeat(129), 'a\nb', 7, { a: 1 }, null]) {
+    const answer = await client.ask({ event: 'roomAdd', room });
+    assert.match(answer.error, /cannot be a room's name|room does not exist/);
+  }
+  assert.equal((await client.ask({ event: 'roomAdd' })).error, 'Error: room does not exist');
+  assert.deepEqual(await rooms(client), []);
+  await client.close();
+});
+
 test('the answer to roomView has the members, and detailsView the rooms', async () => {
   const [one, other] = [await connect(), await connect()];
 
