@@ -343,8 +343,11 @@ static void announce_examples(const struct program *program, int port)
 		before = "    ";
 	}
 	for (size_t i = 0; examples != NULL && examples[i] != NULL; i++) {
-		printf("%s curl http%s://localhost:%d/api/%s\n", before,
-		       s_of(program, 0), port, examples[i]);
+		/* Shells take a '?' for a pattern. */
+		const char *quote = strchr(examples[i], '?') ? "'" : "";
+
+		printf("%s curl %shttp%s://localhost:%d/api/%s%s\n", before,
+		       quote, s_of(program, 0), port, examples[i], quote);
 		before = "    ";
 	}
 }

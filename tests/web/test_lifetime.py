@@ -160,6 +160,8 @@ def test_clients_that_stay_are_told_to_go():
         with serving(EXAMPLE, TCP_PORT=tcp) as (process, client):
             welcome = {"welcome": "Hello! Welcome to the muster api", "context": "api"}
             process.expect("http://localhost:8080/ in a browser")
+            process.expect(" curl http://localhost:8080/api/status$")
+            process.expect(r" curl 'http://localhost:8080/api/sleepTest\?sleepDuration=500'$")
             process.expect("ws://localhost:8080/ws")
             process.expect("telnet localhost 5000")
             lines = Lines(tcp)
