@@ -133,11 +133,6 @@ void web_close(struct web *web)
 	web->settings.files = NULL; /* their owner closes them */
 }
 
-uint64_t web_requests(const struct web *web)
-{
-	return web->requests;
-}
-
 /* ---- requests ---- */
 
 static struct web_request *take(struct web *web)
@@ -186,7 +181,6 @@ static struct web_request *begin(struct web *web, struct muster_http *http)
 {
 	struct web_request *request = take(web);
 
-	web->requests++;
 	request->web = web;
 	request->http = http;
 	request->api.client = &request->client;
@@ -601,7 +595,6 @@ static bool upgrade(struct web *web, struct muster_http *http)
 	if (web->settings.on_upgrade == NULL ||
 	    (!is_primus && !is_path(http, "/ws", 3)))
 		return false;
-	web->requests++;
 	web->settings.on_upgrade(http, is_primus, web->settings.owner);
 	return true;
 }
@@ -617,7 +610,6 @@ void web_handle(struct muster_http *http, void *arg)
 			.origins = web->settings.origins
 		};
 
-		web->requests++;
 		web_count(web, 200, 0);
 		MUST(muster_http_cors(http, &cors) == MUSTER_HTTP_ANSWERED);
 		return;
@@ -640,7 +632,6 @@ void web_refuse(struct muster_http *http, int status, const char *reason,
 	};
 	struct json_writer writer = json_writer(body);
 
-	web->requests++;
 	web_session_make(&request);
 	json_write_object(&writer);
 	json_write_name(&writer, "error");

@@ -67,5 +67,3 @@ void web_close(struct web *web);
 /* An http_refuse_fn whose `arg` is the web. */
 void web_refuse(struct muster_http *http, int status, const char *reason,
 		struct buffer *body, void *arg);
-
-uint64_t web_requests(const struct web *web);
