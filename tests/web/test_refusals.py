@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 
-from web import Client, complains, raw, serving
+from web import FORM, Client, children, complains, raw, serving
 
 from program import equal, main
 
@@ -159,6 +159,16 @@ def test_what_http_refuses_is_answered_in_kind():
                 equal(answer.json["requesterInformation"]["remoteIP"], "127.0.0.1")
         metrics = client.get("/metrics").body.decode()
         assert 'status="431"} 1\n' in metrics, metrics
+
+
+def test_bodies_of_options_harm_nobody():
+    with serving(TEST_BARE="1") as (process, client):
+        workers = children(process.pid)
+        for kind in ("multipart/form-data", FORM, "text/plain"):
+            with Client(client.address) as other:
+                answer = other.ask("OPTIONS", "/api/jsonOnly", b"nonsense", Content_Type=kind)
+                equal((answer.status, answer.body), (200, b""))
+        equal(children(process.pid), workers)
 
 
 if __name__ == "__main__":
