@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 
-from web import APP, EXAMPLE, UPGRADE, Client, children, complains, serving
+from web import APP, EXAMPLE, UPGRADE, Client, children, complains, serving, until_leaving
 
 from program import DEADLINE_S, Program, equal, main, own_address
 
@@ -65,21 +65,6 @@ def test_a_client_that_leaves_cancels_its_action():
         equal(client.get("/api/made").status, 201)
         metrics = client.get("/metrics").body.decode()
         assert re.search(r"muster_actions_running 0\n", metrics), metrics
-
-
-def until_leaving(client, address):
-    """It says that it leaves, or no longer listens; and then goes on."""
-    while True:
-        try:
-            answer = client.get("/readyz")
-        except (EOFError, OSError):
-            return
-        if answer.status == 503:
-            equal(answer.error, "the server is shutting down")
-            equal(answer.headers["connection"], "close")
-            return
-        if answer.headers.get("connection") == "close":
-            return
 
 
 def test_what_is_under_way_is_finished():

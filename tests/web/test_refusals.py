@@ -2,10 +2,21 @@
 
 import json
 import os
+import signal
 import sys
 import tempfile
 
-from web import FORM, Client, children, complains, raw, serving
+from web import (
+    EXAMPLE,
+    FORM,
+    UPGRADE,
+    Client,
+    children,
+    complains,
+    raw,
+    serving,
+    until_leaving,
+)
 
 from program import equal, main
 
@@ -169,6 +180,53 @@ def test_bodies_of_options_harm_nobody():
                 answer = other.ask("OPTIONS", "/api/jsonOnly", b"nonsense", Content_Type=kind)
                 equal((answer.status, answer.body), (200, b""))
         equal(children(process.pid), workers)
+
+
+def test_upgrades_are_refused_in_kind():
+    with serving() as (_, client):
+        for path in ("/ws", "/primus"):
+            answer = client.get(path)
+            complains(answer, 426, "this is a WebSocket: connect with ws: or wss:")
+            equal(answer.headers["sec-websocket-version"], "13")
+            old = {**UPGRADE, "Sec_WebSocket_Version": "8"}
+            complains(client.get(path, **old), 426, "the WebSocket version has to be 13")
+            bad = {**UPGRADE, "Sec_WebSocket_Key": "AAAA"}
+            text = "Sec-WebSocket-Key has to be 16 bytes in base64"
+            complains(client.get(path, **bad), 400, text)
+            answer = client.ask("POST", path, b"")
+            complains(answer, 405, "a WebSocket begins with GET")
+            equal(answer.headers["allow"], "GET, OPTIONS")
+        metrics = client.get("/metrics").body.decode()
+        assert 'status="405"} 2\n' in metrics, metrics
+
+
+def test_upgrades_of_pages_of_other_origins():
+    with serving(EXAMPLE, ORIGINS="https://a.example") as (_, client):
+        for path in ("/ws", "/primus"):
+            answer = client.get(path, Origin="https://b.example", **UPGRADE)
+            complains(answer, 403, "pages of that origin may not connect to this server")
+            assert "access-control-allow-origin" not in answer.headers
+            answer = client.get(path, Origin="https://a.example")
+            equal(answer.status, 426)
+            equal(answer.headers["access-control-allow-origin"], "https://a.example")
+            asked = client.ask("OPTIONS", path, Origin="https://a.example")
+            equal((asked.status, asked.body), (200, b""))
+
+
+def test_upgrades_of_a_server_that_leaves():
+    for path in ("/ws", "/primus"):
+        with serving() as (process, client):
+            with Client(client.address) as other, Client(client.address) as third:
+                # What has begun is let finish.
+                equal(other.get("/readyz").status, 200)
+                lines = [f"GET {path} HTTP/1.1", "Host: x"]
+                lines += [f"{name.replace('_', '-')}: {value}" for name, value in UPGRADE.items()]
+                other.send("\r\n".join(lines).encode())
+                equal(third.get("/readyz").status, 200)
+                process.signal(signal.SIGTERM)
+                until_leaving(third, client.address)
+                other.send(b"\r\n\r\n")
+                complains(other.answer(), 503, "the server is shutting down")
 
 
 if __name__ == "__main__":

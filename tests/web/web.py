@@ -176,6 +176,21 @@ def status_of(address, target):
         return None
 
 
+def until_leaving(client, address):
+    """It says that it leaves, or no longer listens; and then goes on."""
+    while True:
+        try:
+            answer = client.get("/readyz")
+        except (EOFError, OSError):
+            return
+        if answer.status == 503:
+            equal(answer.error, "the server is shutting down")
+            equal(answer.headers["connection"], "close")
+            return
+        if answer.headers.get("connection") == "close":
+            return
+
+
 def chunks(client):
     """A chunked body, to its end."""
     body = b""
