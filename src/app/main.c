@@ -218,7 +218,9 @@ static void open_talk(struct program *program)
 			      .files = program->files,
 			      .file_bytes = given->file_bytes,
 			      .origins = origins_of(program) },
-		.websocket.limits.message_bytes = given->message_bytes,
+		.websocket = { .limits.message_bytes = given->message_bytes,
+			       .refuse = web_refuse_upgrade,
+			       .owner = program->web },
 		.tcp.line_bytes = given->line_bytes,
 		.on_freed = on_connections_gone,
 		.owner = program,
@@ -343,8 +345,11 @@ static void announce_examples(const struct program *program, int port)
 		before = "    ";
 	}
 	for (size_t i = 0; examples != NULL && examples[i] != NULL; i++) {
-		printf("%s curl http%s://localhost:%d/api/%s\n", before,
-		       s_of(program, 0), port, examples[i]);
+		/* Shells take a '?' for a pattern. */
+		const char *quote = strchr(examples[i], '?') ? "'" : "";
+
+		printf("%s curl %shttp%s://localhost:%d/api/%s%s\n", before,
+		       quote, s_of(program, 0), port, examples[i], quote);
 		before = "    ";
 	}
 }

@@ -95,13 +95,8 @@ struct talk_service *talk_open(struct muster_cluster *cluster,
 void talk_upgrade(struct talk_service *service, struct muster_http *http,
 		  bool is_primus)
 {
-	static const char text[] = "the server is shutting down\n";
-
-	if (service->websocket == NULL)
-		muster_http_reply(http, 503, "text/plain", text, strlen(text));
-	else
-		websocket_sessions_upgrade(service->sessions,
-					   service->websocket, http, is_primus);
+	websocket_sessions_upgrade(service->sessions, service->websocket, http,
+				   is_primus);
 }
 
 static void on_connection_closed(void *token)

@@ -29,7 +29,8 @@ struct talk_service *talk_open(struct muster_cluster *cluster,
  * serves them closes. Not within a callback of theirs. NULL is fine. */
 void talk_close(struct talk_service *service);
 
-/* From the handler of an HTTP server: http is gone when this returns. */
+/* From the handler of an HTTP server, before talk_close(): http is gone when
+ * this returns. */
 void talk_upgrade(struct talk_service *service, struct muster_http *http,
 		  bool is_primus);
 

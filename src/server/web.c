@@ -133,11 +133,6 @@ void web_close(struct web *web)
 	web->settings.files = NULL; /* their owner closes them */
 }
 
-uint64_t web_requests(const struct web *web)
-{
-	return web->requests;
-}
-
 /* ---- requests ---- */
 
 static struct web_request *take(struct web *web)
@@ -186,7 +181,6 @@ static struct web_request *begin(struct web *web, struct muster_http *http)
 {
 	struct web_request *request = take(web);
 
-	web->requests++;
 	request->web = web;
 	request->http = http;
 	request->api.client = &request->client;
@@ -593,7 +587,16 @@ static bool is_path(const struct muster_http *http, const char *path,
 	       memcmp(at, path, length) == 0;
 }
 
-/* Before all else, as what it becomes is no request. */
+void web_refuse_upgrade(struct muster_http *http, int status, const char *why,
+			void *owner)
+{
+	struct web_request *request = begin(owner, http);
+
+	request->allowed = ROUTER_GET;
+	refuse(request, status, why);
+}
+
+/* Before all else but OPTIONS, as what it becomes is no request. */
 static bool upgrade(struct web *web, struct muster_http *http)
 {
 	bool is_primus = is_path(http, "/primus", 7);
@@ -601,8 +604,11 @@ static bool upgrade(struct web *web, struct muster_http *http)
 	if (web->settings.on_upgrade == NULL ||
 	    (!is_primus && !is_path(http, "/ws", 3)))
 		return false;
-	web->requests++;
-	web->settings.on_upgrade(http, is_primus, web->settings.owner);
+	if (web->is_closed)
+		web_refuse_upgrade(http, 503, "the server is shutting down",
+				   web);
+	else
+		web->settings.on_upgrade(http, is_primus, web->settings.owner);
 	return true;
 }
 
@@ -610,19 +616,17 @@ void web_handle(struct muster_http *http, void *arg)
 {
 	struct web *web = arg;
 
-	if (upgrade(web, http))
-		return;
 	if (is_options(http)) {
 		struct muster_http_cors cors = {
 			.origins = web->settings.origins
 		};
 
-		web->requests++;
 		web_count(web, 200, 0);
 		MUST(muster_http_cors(http, &cors) == MUSTER_HTTP_ANSWERED);
 		return;
 	}
-	serve(begin(web, http));
+	if (!upgrade(web, http))
+		serve(begin(web, http));
 }
 
 /* ---- what HTTP refuses ---- */
@@ -640,7 +644,6 @@ void web_refuse(struct muster_http *http, int status, const char *reason,
 	};
 	struct json_writer writer = json_writer(body);
 
-	web->requests++;
 	web_session_make(&request);
 	json_write_object(&writer);
 	json_write_name(&writer, "error");

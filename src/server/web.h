@@ -34,7 +34,7 @@ struct web_settings {
 	bool no_server_information;
 	bool no_requester_information;
 	/* /ws, and /primus, for whoever speaks WebSocket: `http` is its own.
-	 * NULL: there is nothing at these paths. */
+	 * Not after web_close(). NULL: there is nothing at these paths. */
 	void (*on_upgrade)(struct muster_http *http, bool is_primus,
 			   void *owner);
 	/* What all workers have counted; NULL: this one has, alone. */
@@ -64,8 +64,12 @@ void web_drain(void *owner);
 /* From now on requests are answered with 503: the node is going. */
 void web_close(struct web *web);
 
+/* Answers what on_upgrade() got, and what is not to be what it asks for, as all
+ * else that is refused: `http` is gone when this returns. `owner` is the web.
+ */
+void web_refuse_upgrade(struct muster_http *http, int status, const char *why,
+			void *owner);
+
 /* An http_refuse_fn whose `arg` is the web. */
 void web_refuse(struct muster_http *http, int status, const char *reason,
 		struct buffer *body, void *arg);
-
-uint64_t web_requests(const struct web *web);

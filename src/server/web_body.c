@@ -69,13 +69,19 @@ unsigned web_body_kind(const struct muster_http *http, const char **why)
 						     : 0;
 }
 
-bool web_body_is_read(const struct muster_http *http)
+static bool is_method(const struct muster_http *http, const char *name,
+		      size_t length)
 {
 	const struct http1_span method = http->head.method;
-	const char *text = http->text + method.start;
 
-	return !http->is_head &&
-	       (method.length != 3 || memcmp(text, "GET", 3) != 0);
+	return method.length == length &&
+	       memcmp(http->text + method.start, name, length) == 0;
+}
+
+bool web_body_is_read(const struct muster_http *http)
+{
+	return !http->is_head && !is_method(http, "GET", 3) &&
+	       !is_method(http, "OPTIONS", 7);
 }
 
 /* ---- what an action says ---- */

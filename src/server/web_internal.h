@@ -46,7 +46,6 @@ struct web {
 	struct buffer server_information; /* up to its durations */
 	struct web_request *spare;
 	uint32_t spares;
-	uint64_t requests;
 	meter_value *meters; /* the node's */
 	uint8_t meter_of[WEB_STATUS_MAX + 1];
 	uint8_t random[4096];

@@ -467,17 +467,21 @@ static bool choose_deflate(struct websocket_server *server,
 	       0;
 }
 
-static void refuse(struct muster_http *http, int status, const char *text,
-		   const struct websocket_events *events, void *arg)
+void websocket_refuse(struct websocket_server *server, struct muster_http *http,
+		      int status, const char *why)
 {
+	const struct websocket_settings *settings = &server->settings;
+
 	/* Fails for no header that stands here. */
 	if (status == 426) {
 		DISCARD(muster_http_set_header(http, "Sec-WebSocket-Version",
 					       "13"));
 		DISCARD(muster_http_set_header(http, "Upgrade", "websocket"));
 	}
-	muster_http_reply(http, status, "text/plain", text, strlen(text));
-	events->on_missed(arg);
+	if (settings->refuse != NULL)
+		settings->refuse(http, status, why, settings->owner);
+	else
+		muster_http_reply(http, status, "text/plain", why, strlen(why));
 }
 
 static const char *check(struct websocket_server *server,
@@ -490,17 +494,17 @@ static const char *check(struct websocket_server *server,
 
 	*status = 405;
 	if (strcmp(muster_http_method(http), "GET") != 0)
-		return "a WebSocket begins with GET\n";
+		return "a WebSocket begins with GET";
 	*status = 426;
 	if (upgrade == NULL || strcasecmp(upgrade, "websocket") != 0)
-		return "this is a WebSocket: connect with ws: or wss:\n";
+		return "this is a WebSocket: connect with ws: or wss:";
 	if (version == NULL || strcmp(version, "13") != 0)
-		return "the WebSocket version has to be 13\n";
+		return "the WebSocket version has to be 13";
 	*status = 400;
 	if (key == NULL || !websocket_accept(key, accept))
-		return "Sec-WebSocket-Key has to be 16 bytes in base64\n";
+		return "Sec-WebSocket-Key has to be 16 bytes in base64";
 	*status = 503;
-	return server->is_draining ? "the server is shutting down\n" : NULL;
+	return server->is_draining ? "the server is shutting down" : NULL;
 }
 
 void websocket_upgrade(struct websocket_server *server,
@@ -509,10 +513,11 @@ void websocket_upgrade(struct websocket_server *server,
 {
 	char accept[WEBSOCKET_ACCEPT_BYTES];
 	int status;
-	const char *text = check(server, http, &status, accept);
+	const char *why = check(server, http, &status, accept);
 
-	if (text != NULL) {
-		refuse(http, status, text, events, arg);
+	if (why != NULL) {
+		websocket_refuse(server, http, status, why);
+		events->on_missed(arg);
 		return;
 	}
 	struct upgrade *upgrade = mem_zalloc(sizeof(*upgrade));
@@ -531,7 +536,9 @@ void websocket_upgrade(struct websocket_server *server,
 		return;
 	list_remove(&upgrade->link);
 	free(upgrade);
-	refuse(http, 400, "that is no way to begin a WebSocket\n", events, arg);
+	websocket_refuse(server, http, 400,
+			 "that is no way to begin a WebSocket");
+	events->on_missed(arg);
 }
 
 /* ---- The server ---- */

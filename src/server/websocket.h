@@ -53,6 +53,11 @@ struct websocket_settings {
 	bool no_deflate;
 	bool keeps_context;    /* some 300 KiB a connection */
 	uint32_t deflate_from; /* bytes of a message; 0: 1024 */
+	/* Answers a request that begins no WebSocket, which is gone when it
+	 * returns. NULL: it is answered with a line of text. */
+	void (*refuse)(struct muster_http *http, int status, const char *why,
+		       void *owner);
+	void *owner;
 };
 
 struct websocket_server *
@@ -69,6 +74,11 @@ void websocket_server_free(struct websocket_server *server);
 void websocket_upgrade(struct websocket_server *server,
 		       struct muster_http *http,
 		       const struct websocket_events *events, void *arg);
+
+/* For whoever looks at a request before websocket_upgrade() would: http is gone
+ * when this returns. */
+void websocket_refuse(struct websocket_server *server, struct muster_http *http,
+		      int status, const char *why);
 
 /* From now on requests are refused; owners are told to finish, and those that
  * have not in drain_ms are closed. */

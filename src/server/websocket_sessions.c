@@ -229,12 +229,12 @@ void websocket_sessions_upgrade(struct sessions *sessions,
 				struct websocket_server *server,
 				struct muster_http *http, bool is_primus)
 {
-	static const char text[] =
-		"pages of that origin may not connect to this server\n";
 	enum origin origin = origin_of(http, sessions->origins);
 
 	if (origin == ORIGIN_OTHER && sessions->origins != NULL) {
-		muster_http_reply(http, 403, "text/plain", text, strlen(text));
+		websocket_refuse(
+			server, http, 403,
+			"pages of that origin may not connect to this server");
 		return;
 	}
 	struct talk *talk = mem_zalloc(sizeof(*talk));

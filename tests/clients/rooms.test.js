@@ -1,15 +1,13 @@
 // Rooms over WebSocket and TCP, as clients of actionHero know them.
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
-import net from 'node:net';
 import { after, before, test } from 'node:test';
-import WebSocket from 'ws';
 import { startServer } from './server.js';
+import { Inbox, connectLines, connectSocket, within } from './talk.js';
 
 const require = createRequire(import.meta.url);
 const ActionheroNodeClient = require('actionhero-client');
 
-const deadline = 20000;
 let server;
 
 before(async () => {
@@ -19,84 +17,39 @@ after(async () => {
   assert.equal(await server.stop(), 0);
 });
 
-const within = (promise, what) => {
-  let timer;
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no ${what} in time`)), deadline);
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-};
-
 // Answers and what is heard come each in their own order, and are told apart by
 // their context.
-class Inbox {
-  #items = { response: [], user: [], api: [] };
-  #takers = { response: [], user: [], api: [] };
+class Sorted {
+  response = new Inbox();
+  user = new Inbox();
+  api = new Inbox();
 
   put(text) {
-    const { context } = JSON.parse(text);
-    const taker = this.#takers[context].shift();
-    if (taker) taker(text);
-    else this.#items[context].push(text);
+    this[JSON.parse(text).context].put(text);
   }
 
-  async take(context = 'response') {
-    const text = this.#items[context].shift();
-    if (text) return text;
-    return within(new Promise((resolve) => this.#takers[context].push(resolve)), context);
+  end() {
+    for (const inbox of [this.response, this.user, this.api]) inbox.end();
   }
 
-  isEmpty(context) {
-    return this.#items[context].length === 0;
+  take() {
+    return this.response.take();
   }
 }
 
 async function connect() {
-  const socket = new WebSocket(`ws://127.0.0.1:${server.web}/ws`);
-  const inbox = new Inbox();
-  const closed = new Promise((resolve) => socket.on('close', resolve));
+  const client = await connectSocket(`http://127.0.0.1:${server.web}/ws`, {}, new Sorted());
+  const ask = client.ask;
   let number = 0;
-  socket.on('message', (data) => inbox.put(String(data)));
-  await within(new Promise((resolve, reject) => {
-    socket.on('open', resolve);
-    socket.on('error', reject);
-  }), 'connection');
-  await inbox.take('api');
-  const client = {
-    inbox,
-    send: (message) => socket.send(JSON.stringify(message)),
-    async ask(message) {
-      client.send({ ...message, messageId: ++number });
-      return JSON.parse(await inbox.take());
-    },
-    hear: async () => JSON.parse(await inbox.take('user')),
-    async close() {
-      socket.close();
-      await within(closed, 'close');
-    },
+  await client.inbox.api.take();
+  client.ask = (message) => ask({ ...message, messageId: ++number });
+  client.hear = async () => JSON.parse(await client.inbox.user.take());
+  client.close = async () => {
+    client.socket.close();
+    await client.closed;
   };
   client.id = (await client.ask({ event: 'detailsView' })).data.id;
   return client;
-}
-
-async function connectLines() {
-  const socket = net.connect(server.tcp, '127.0.0.1');
-  const inbox = new Inbox();
-  let rest = '';
-  socket.setEncoding('utf8');
-  socket.on('data', (data) => {
-    const lines = (rest + data).split('\r\n');
-    rest = lines.pop();
-    lines.forEach((line) => inbox.put(line));
-  });
-  const ended = new Promise((resolve) => socket.on('end', resolve));
-  await inbox.take('api');
-  return {
-    inbox,
-    write: (text) => socket.write(text),
-    hear: async () => JSON.parse(await inbox.take('user')),
-    get ended() { return within(ended, 'end'); },
-  };
 }
 
 const rooms = async (client) => (await client.ask({ event: 'detailsView' })).data.rooms;
@@ -182,7 +135,7 @@ test('a message comes to all members, the speaker too, in its order', async () =
   assert.deepEqual((await one.hear()).message, { a: [1, 'é"'] });
   await other.ask({ event: 'say', room: 'wsroom', first: 'two', second: 'words' });
   assert.equal((await one.hear()).message, 'two words');
-  assert.ok(stranger.inbox.isEmpty('user'));
+  assert.ok(stranger.inbox.user.isEmpty);
   for (const client of [one, other, stranger]) await client.close();
 });
 
@@ -225,7 +178,7 @@ test('members of a room that is destroyed are told, and are none any more', asyn
 
 test('over TCP the answers are those of the transcript', async () => {
   const other = await connect();
-  const client = await connectLines();
+  const client = connectLines({ host: '127.0.0.1', port: server.tcp }, new Sorted());
   const expected = [
     ['roomAdd wsroom', '{"status":"OK","context":"response","data":true,"messageCount":1}'],
     ['roomAdd wsroom', '{"status":"connection already in this room","context":"response","data":false,"messageCount":2}'],
@@ -240,14 +193,15 @@ test('over TCP the answers are those of the transcript', async () => {
     ['quit', '{"status":"Bye!","context":"api"}'],
   ];
 
+  await client.inbox.api.take();
   await other.ask({ event: 'roomAdd', room: 'wsroom' });
-  client.write(expected.map(([line]) => `${line}\r\n`).join(''));
+  client.socket.write(expected.map(([line]) => `${line}\r\n`).join(''));
   for (const [line, answer] of expected)
-    assert.equal(await client.inbox.take(line === 'quit' ? 'api' : 'response'), answer);
+    assert.equal(await client.inbox[line === 'quit' ? 'api' : 'response'].take(), answer);
   await client.ended;
   assert.equal((await other.hear()).message, 'hello from A');
   // Whoever speaks in lines does not hear itself.
-  assert.ok(client.inbox.isEmpty('user'));
+  assert.ok(client.inbox.user.isEmpty);
   await other.close();
 });
 

@@ -35,6 +35,10 @@ export class Inbox {
     else this.#items.push(item);
   }
 
+  get isEmpty() {
+    return this.#items.length === 0;
+  }
+
   // Nothing comes any more.
   end() {
     this.#isOver = true;
@@ -49,9 +53,8 @@ export class Inbox {
 }
 
 // A WebSocket; its inbox holds the texts of messages.
-export async function connectSocket(url, options = {}) {
+export async function connectSocket(url, options = {}, inbox = new Inbox()) {
   const socket = new WebSocket(url.replace(/^http/, 'ws'), options);
-  const inbox = new Inbox();
   const closed = new Promise((resolve) =>
     socket.on('close', (code, reason) => {
       inbox.end();
@@ -78,9 +81,8 @@ export async function connectSocket(url, options = {}) {
 }
 
 // Lines over TCP; `bytes` tells all that came since it was last asked.
-export function connectLines({ host, port }) {
+export function connectLines({ host, port }, inbox = new Inbox()) {
   const socket = net.connect(port, host);
-  const inbox = new Inbox();
   let rest = Buffer.alloc(0);
   let wanted = null;
   const look = () => {

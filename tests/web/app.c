@@ -1,4 +1,4 @@
-/* An application with one of everything, for test_web.py. */
+/* An application with one of everything, for the tests beside it. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
