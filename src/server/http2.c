@@ -420,7 +420,6 @@ static struct http2 *http2_new(struct http_server *server,
 {
 	struct http2_shared *shared = server->http2;
 	struct http2 *http2 = mem_zalloc(sizeof(*http2));
-	struct connection asked = { .stream = taken->stream };
 
 	http2->magic = MAGIC;
 	http2->server = server;
@@ -429,7 +428,7 @@ static struct http2 *http2_new(struct http_server *server,
 	http2->token = taken->token;
 	http2->task.run = on_task;
 	http2->since_ms = http2->moved_ms = loop_now_ms(server->loop);
-	memcpy(http2->peer, http_connection_peer(&asked), sizeof(http2->peer));
+	http2->peer = peer_address_of(stream_descriptor(taken->stream));
 	list_init(&http2->streams);
 	list_add_last(&shared->connections, &http2->link);
 	http_count_connection(server, 1);

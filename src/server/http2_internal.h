@@ -78,7 +78,7 @@ struct http2 {
 	uint64_t queued;     /* output, when the sweep last looked */
 	http_closed_fn on_closed;
 	void *token;
-	char peer[48];
+	struct peer_address peer;
 };
 
 struct http2_stream {

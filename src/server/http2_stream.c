@@ -388,7 +388,7 @@ struct http2_stream *http2_stream_new(struct http2 *http2, int32_t id)
 	connection->task.run = on_task;
 	connection->is_nodelay = true;
 	connection->knows_peer = true;
-	memcpy(connection->peer, http2->peer, sizeof(connection->peer));
+	connection->peer = http2->peer;
 	connection->request = http_request_take(server);
 	connection->request->connection = connection;
 	if (server->access_log != NULL)

@@ -1,8 +1,5 @@
 /* Whom a request is from, and what is noted of it: see http_internal.h. */
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "base/must.h"
 #include "server/http_internal.h"
@@ -10,34 +7,13 @@
 
 /* ---- The address ---- */
 
-static void put_address(struct connection *connection,
-			const struct sockaddr_storage *address)
-{
-	const void *bytes = NULL;
-
-	if (address->ss_family == AF_INET)
-		bytes = &((const struct sockaddr_in *)(const void *)address)
-				 ->sin_addr;
-	else if (address->ss_family == AF_INET6)
-		bytes = &((const struct sockaddr_in6 *)(const void *)address)
-				 ->sin6_addr;
-	if (bytes != NULL)
-		inet_ntop(address->ss_family, bytes, connection->peer,
-			  sizeof(connection->peer));
-}
-
 const char *http_connection_peer(struct connection *connection)
 {
-	struct sockaddr_storage address = { 0 };
-	socklen_t length = sizeof(address);
-
-	if (connection->knows_peer)
-		return connection->peer;
+	if (!connection->knows_peer)
+		connection->peer =
+			peer_address_of(stream_descriptor(connection->stream));
 	connection->knows_peer = true;
-	if (getpeername(stream_descriptor(connection->stream),
-			(struct sockaddr *)(void *)&address, &length) == 0)
-		put_address(connection, &address);
-	return connection->peer;
+	return connection->peer.text;
 }
 
 /* Several headers of a name are one list: the last goes first. */

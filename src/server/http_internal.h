@@ -16,6 +16,7 @@
 #include "loop/stream.h"
 #include "loop/timer.h"
 #include "server/http.h"
+#include "server/peer_address.h"
 #include "wire/http1.h"
 #include "wire/network.h"
 
@@ -78,7 +79,7 @@ struct connection {
 	void *token;
 	http_taken_fn on_taken; /* of PHASE_TAKEN */
 	void *taken_arg;
-	char peer[48]; /* its address, once it was asked for */
+	struct peer_address peer; /* once it was asked for */
 };
 
 /* What a request needs beyond the ordinary: most have none. */

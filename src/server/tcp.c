@@ -1,7 +1,6 @@
 #include "server/tcp.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "loop/tls.h"
+#include "server/peer_address.h"
 #include "server/socket.h"
 #include "wire/line.h"
 
@@ -214,28 +214,6 @@ void tcp_server_free(struct tcp_server *server)
 	free(server);
 }
 
-/* "" and 0 for a unix socket. */
-static void find_address(int descriptor, char *address, size_t size,
-			 uint16_t *port)
-{
-	struct sockaddr_storage storage = { 0 };
-	struct sockaddr *any = (struct sockaddr *)&storage;
-	socklen_t length = sizeof(storage);
-	char number[16];
-
-	address[0] = '\0';
-	*port = 0;
-	if (getpeername(descriptor, any, &length) != 0 ||
-	    (any->sa_family != AF_INET && any->sa_family != AF_INET6))
-		return;
-	if (getnameinfo(any, length, address, (socklen_t)size, number,
-			sizeof(number), NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
-		address[0] = '\0';
-		return;
-	}
-	*port = (uint16_t)strtoul(number, NULL, 10);
-}
-
 /* Answers are whole: they are not to wait for an acknowledgement. Fails for a
  * unix socket, which does not wait. */
 static void set_options(int descriptor)
@@ -255,18 +233,17 @@ static void take(struct tcp_server *server, int descriptor,
 		 void *token)
 {
 	struct tcp *tcp = mem_zalloc(sizeof(*tcp));
-	char address[64];
-	uint16_t port;
+	struct peer_address peer = peer_address_of(descriptor);
 
 	tcp->magic = MAGIC;
 	tcp->server = server;
 	tcp->reader.length_max = server->limits.line_bytes;
 	set_options(descriptor);
-	find_address(descriptor, address, sizeof(address), &port);
 	socket_open(&tcp->socket, &server->sockets, stream, on_closed, token);
-	tcp->session = session_open(
-		server->sessions, &kind, tcp,
-		&(struct session_client){ .address = address, .port = port });
+	tcp->session =
+		session_open(server->sessions, &kind, tcp,
+			     &(struct session_client){ .address = peer.text,
+						       .port = peer.port });
 	if (server->is_draining)
 		session_drain(tcp->session);
 	socket_start(&tcp->socket, NULL, 0);

@@ -1,16 +1,14 @@
 #include "server/websocket_sessions.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 
 #include "base/mem.h"
 #include "base/must.h"
 #include "server/origin.h"
+#include "server/peer_address.h"
 #include "wire/cookie.h"
 
 #define FINGERPRINT_MAX 128
@@ -28,21 +26,6 @@ struct talk {
 	char address[48];
 	char fingerprint[FINGERPRINT_MAX + 1]; /* "": none */
 };
-
-static uint16_t port_of(int descriptor)
-{
-	struct sockaddr_storage address = { 0 };
-	struct sockaddr *any = (struct sockaddr *)&address;
-	socklen_t length = sizeof(address);
-
-	if (getpeername(descriptor, any, &length) != 0)
-		return 0;
-	if (any->sa_family == AF_INET)
-		return ntohs(((struct sockaddr_in *)(void *)any)->sin_port);
-	if (any->sa_family == AF_INET6)
-		return ntohs(((struct sockaddr_in6 *)(void *)any)->sin6_port);
-	return 0;
-}
 
 /* ---- What the session asks of its connection ---- */
 
@@ -93,7 +76,8 @@ static void *on_open(struct websocket *websocket, void *arg)
 					       ? NULL
 					       : talk->fingerprint,
 			.address = talk->address,
-			.port = port_of(websocket_descriptor(websocket)),
+			.port = peer_address_of(websocket_descriptor(websocket))
+					.port,
 		});
 	return talk;
 }

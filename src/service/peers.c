@@ -140,7 +140,7 @@ static int take_name(struct peers *peers)
 		return error < 0 ? error : MUSTER_BUSY;
 	}
 	if (wanted != 0 && wanted != peers->number)
-		log_warn(&muster->log,
+		log_info(&muster->log,
 			 "another one has this name, taking the next "
 			 "wanted=%s-%u got=%s",
 			 peers->prefix, wanted, muster->id);

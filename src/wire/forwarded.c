@@ -45,8 +45,8 @@ static bool take_address(struct field_text text,
 		if (inet_pton(AF_INET6, copy, address) != 1)
 			return false;
 	}
-	return inet_ntop(family, address, client, NETWORK_ADDRESS_BYTES) !=
-	       NULL;
+	network_write(family, address, client);
+	return true;
 }
 
 static struct field_text find_for(struct field_text element)

@@ -2,12 +2,29 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 
 #define IPV4_BITS 96 /* in front of an IPv4 address */
+
+void network_write(int family, const void *address,
+		   char text[NETWORK_ADDRESS_BYTES])
+{
+	struct in6_addr six;
+
+	if (family == AF_INET6) {
+		memcpy(&six, address, sizeof(six));
+		if (IN6_IS_ADDR_V4MAPPED(&six)) {
+			family = AF_INET;
+			address = &six.s6_addr[IPV4_BITS / 8];
+		}
+	}
+	text[0] = '\0';
+	inet_ntop(family, address, text, NETWORK_ADDRESS_BYTES);
+}
 
 static bool read_address(const char *text, uint8_t address[16], bool *is_ipv4)
 {

@@ -23,6 +23,11 @@ struct network_list {
 	bool has_unix; /* "unix": peers without an address */
 };
 
+/* An address of the system's family as text, and one of IPv4 that IPv6 carries
+ * (::ffff:a.b.c.d, RFC 4291) as what it is. */
+void network_write(int family, const void *address,
+		   char text[NETWORK_ADDRESS_BYTES]);
+
 /* Separated by commas and blanks. -EINVAL: the problem says which is none. */
 __attribute__((warn_unused_result)) int
 network_list_read(struct network_list *networks, const char *text,

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <arpa/inet.h>
 #include <cmocka.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,32 @@ static void an_address_is_in_its_network(void **state)
 	expect_in("10.0.0.0/8 unix", "", true);
 }
 
+static void an_address_is_written_as_people_know_it(void **state)
+{
+	static const struct {
+		int family;
+		const char *text;
+		const char *written;
+	} addresses[] = {
+		{ AF_INET, "10.0.0.1", "10.0.0.1" },
+		{ AF_INET6, "2001:DB8::0:1", "2001:db8::1" },
+		{ AF_INET6, "::ffff:10.0.0.1", "10.0.0.1" },
+		{ AF_INET6, "::1", "::1" },
+		{ AF_INET6, "::", "::" },
+	};
+	struct in6_addr address;
+	char text[NETWORK_ADDRESS_BYTES];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(addresses) / sizeof(*addresses); i++) {
+		assert_int_equal(inet_pton(addresses[i].family,
+					   addresses[i].text, &address),
+				 1);
+		network_write(addresses[i].family, &address, text);
+		assert_string_equal(text, addresses[i].written);
+	}
+}
+
 static void what_is_no_network_is_refused_by_name(void **state)
 {
 	(void)state;
@@ -88,6 +115,7 @@ static void a_trusted_proxy_is_believed(void **state)
 	expect("10.0.0.1", "203.0.113.9:4711", false, "203.0.113.9");
 	expect("10.0.0.1", "[2001:DB8::1]:80", false, "2001:db8::1");
 	expect("10.0.0.1", "2001:db8::1", false, "2001:db8::1");
+	expect("10.0.0.1", "::ffff:203.0.113.9", false, "203.0.113.9");
 	expect("10.0.0.1", "for=203.0.113.9;proto=https", true, "203.0.113.9");
 	expect("::1", "proto=http; For=\"[2001:db8::1]:47\"", true,
 	       "2001:db8::1");
@@ -121,6 +149,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_address_is_in_its_network),
+		cmocka_unit_test(an_address_is_written_as_people_know_it),
 		cmocka_unit_test(what_is_no_network_is_refused_by_name),
 		cmocka_unit_test(a_trusted_proxy_is_believed),
 		cmocka_unit_test(nobody_else_is),
