@@ -1,5 +1,5 @@
-/* main_option - a row of the table of options, and how one is given a value:
- * for main_options*.c alone. */
+/* main_option - a row of the table of options (main_option_table.c), and how
+ * one is given a value (main_option.c): for main_option*.c alone. */
 #pragma once
 #include "app/main_options.h"
 
@@ -12,6 +12,9 @@ enum main_kind {
 	MAIN_WORD,   /* an enum of one of `words`, by its place */
 	MAIN_MODE,   /* takes no value: does something else than serving */
 };
+
+#define MAIN_LIST_MAX        64
+#define MAIN_TOKEN_BYTES_MAX 4096
 
 /* Places in the structs that a row is about; NOWHERE where there is none. */
 #define NOWHERE SIZE_MAX
@@ -61,6 +64,14 @@ enum main_answer main_option_set_text(struct main_options *options,
 				      const char *text,
 				      const struct main_given *given,
 				      const char *where);
+
+/* What is between the commas of a text, without spaces around it; `texts` has
+ * room for MAIN_LIST_MAX. How many there are. */
+size_t main_option_split(struct arena *arena, const char *text,
+			 const char **texts);
+/* "a, b", as a list is shown. */
+const char *main_option_join(struct arena *arena, const char *const *texts,
+			     size_t count);
 
 /* One line on stderr, after the program's name. */
 __attribute__((format(printf, 2, 3))) enum main_answer

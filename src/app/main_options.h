@@ -1,8 +1,9 @@
 /*
  * main_options - what muster_main() is asked for: by the application, in a
  * file, in the environment and on the command line; the later in this list
- * counts. Each is one row of a table, main_options.c, from which all four are
- * read and --help and --show-config are written. Why like this: decision 23.
+ * counts. Each is one row of a table, main_option_table.c, from which all four
+ * are read and --help and --show-config are written. Why like this:
+ * decision 23.
  */
 #pragma once
 #include <muster/muster.h>

@@ -1,7 +1,8 @@
 /*
  * rpc - calls between the servers of a cluster, over the bus: what this node
- * asks of others (rpc.c), what others ask of it (rpc_callee.c), and who holds
- * a connection (rpc_connections.c).
+ * asks of one (rpc_call.c) or of all (rpc_gather.c), how such a call waits
+ * (rpc_pending.c) for its answers (rpc_answer.c), what others ask of this node
+ * (rpc_callee.c), and who holds a connection (rpc_connections.c).
  *
  * Applications see include/muster/rpc.h. On the bus, "do" is
  *   {"id":ID,"method":NAME,"ttl":MS,"reply":BOOL[,"connectionId":ID],

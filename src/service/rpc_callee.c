@@ -122,11 +122,6 @@ static int send_answer(struct muster *muster, const struct answer *answer)
 	return error;
 }
 
-static struct envelope_text text_of(const char *text)
-{
-	return (struct envelope_text){ text, strlen(text) };
-}
-
 static void refuse(struct muster_request *request, enum rpc_error error,
 		   const char *text)
 {
@@ -135,8 +130,8 @@ static void refuse(struct muster_request *request, enum rpc_error error,
 	if (request->wants_reply)
 		DISCARD(send_answer(
 			muster,
-			&(struct answer){ .id = text_of(request->id),
-					  .from = text_of(request->from),
+			&(struct answer){ .id = rpc_text_of(request->id),
+					  .from = rpc_text_of(request->from),
 					  .word = rpc_error_name(error),
 					  .text = text })); /* its deadline
 							     * tells it */
@@ -144,8 +139,8 @@ static void refuse(struct muster_request *request, enum rpc_error error,
 
 static void answer(struct muster_request *request)
 {
-	struct answer good = { .id = text_of(request->id),
-			       .from = text_of(request->from),
+	struct answer good = { .id = rpc_text_of(request->id),
+			       .from = rpc_text_of(request->from),
 			       .value = request->value,
 			       .is_checked = request->is_checked };
 

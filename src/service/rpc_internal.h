@@ -1,5 +1,7 @@
 /* What the files of rpc share. */
 #pragma once
+#include <string.h>
+
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "base/fiber.h"
@@ -10,6 +12,10 @@
 
 #define RPC_BUCKETS    256
 #define RPC_ROOM_BYTES ((size_t)1 << 16) /* that are kept */
+#define RPC_TIMEOUT_MS 5000              /* where the caller says none */
+#define RPC_ID_BYTES   48
+
+/* ---- rpc_body.c ---- */
 
 /* Why a call has failed: the words of muster/rpc.h, from the one that says
  * least to the one that says most. */
@@ -61,6 +67,13 @@ bool rpc_read_body(struct envelope_text text, struct rpc_body *body);
 /* Is there such a member, of that kind? */
 bool rpc_is(struct json_value value, enum json_kind kind);
 
+static inline struct envelope_text rpc_text_of(const char *text)
+{
+	return (struct envelope_text){ text, strlen(text) };
+}
+
+/* ---- the part, rpc.c ---- */
+
 struct rpc_callee;
 struct rpc_connections;
 
@@ -79,6 +92,86 @@ struct rpc {
 	struct rpc_callee *callee;
 	struct rpc_connections *connections;
 };
+
+struct rpc_answered {
+	struct list link;
+	struct muster_reply reply;
+};
+
+/* A call of a fiber, on whose stack this is. */
+struct rpc_pending {
+	struct list link;
+	uint64_t number;
+	struct muster *muster;
+	struct fiber_wait wait;
+	struct arena *arena; /* of the fiber: what it is answered goes there */
+	const char *target;  /* that server alone; NULL: all */
+	bool is_gathering;   /* wants all answers, not the first */
+	bool is_over;
+	bool must_look; /* who is there? Its fiber asks the store */
+	int unsent;     /* why the question has not left; 0 */
+	/* To all: how many servers have it (-1: nobody knows), and how many
+	 * have answered, so far with an error each. */
+	int64_t receivers;
+	int64_t failures;
+	enum rpc_error error; /* the one that says most so far */
+	struct muster_reply reply;
+	struct list answers; /* rpc_answered: who has answered, or died */
+	const struct muster_peer_list *expected; /* NULL: nobody knows yet */
+	bool *has_answered; /* one for each that is expected */
+	size_t left;
+};
+
+struct rpc_question {
+	const char *method;
+	const char *args;
+	const char *target; /* NULL: all */
+	const char *connection;
+	uint32_t timeout_ms;
+	uint64_t number;
+	bool wants_reply;
+};
+
+/* ---- rpc_pending.c ---- */
+
+/* Gives the question its number. One rpc_pending_end() is owed. */
+void rpc_pending_begin(struct muster *muster, struct rpc_question *question,
+		       struct rpc_pending *pending);
+void rpc_pending_end(struct rpc_pending *pending);
+struct rpc_pending *rpc_pending_find(struct rpc *rpc, uint64_t number);
+/* 0: it has ended by itself. */
+int rpc_pending_await(struct muster *muster, struct rpc_pending *pending,
+		      uint32_t timeout_ms);
+/* Its fiber may run within, and with it the call may be gone. */
+void rpc_pending_finish(struct rpc_pending *pending);
+/* Of several errors the one that says most stays. Does not end the call. */
+void rpc_pending_fail(struct rpc_pending *pending, enum rpc_error error,
+		      const char *from, const char *text);
+/* Those that are to answer, before the call or while it waits. */
+void rpc_pending_expect(struct rpc_pending *pending,
+			const struct muster_peer_list *peers);
+void rpc_pending_note(struct rpc_pending *pending,
+		      const struct muster_reply *reply);
+/* Notes it, and ends a call that has all its answers now. */
+void rpc_pending_gather(struct rpc_pending *pending,
+			const struct muster_reply *reply);
+/* Ends a call to all where everybody who has it has failed at it. */
+void rpc_pending_weigh(struct rpc_pending *pending);
+void rpc_pending_look(struct rpc_pending *pending);
+void rpc_pending_peer_gone(struct rpc *rpc, const char *id);
+/* The node has another name than those who are asked know. */
+void rpc_pending_disown(struct rpc *rpc);
+
+/* ---- rpc_answer.c ---- */
+
+/* On "doResponse"; the owner is the struct rpc. */
+void rpc_answer_take(void *owner, const struct bus_message *message);
+
+/* ---- rpc_call.c ---- */
+
+/* 0: it has ended by itself. */
+int rpc_call_ask(struct muster *muster, struct rpc_question *question,
+		 struct rpc_pending *pending);
 
 /* ---- rpc_callee.c ---- */
 
