@@ -119,3 +119,7 @@ __attribute__((warn_unused_result)) int http_take_over(struct muster_http *http,
 						       const char *protocol,
 						       http_taken_fn on_taken,
 						       void *arg);
+
+/* What a 426 has to say (RFC 9110, 15.5.22); nothing over HTTP/2, which has no
+ * upgrades. */
+void http_offer_upgrade(struct muster_http *http, const char *protocol);

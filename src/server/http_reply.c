@@ -272,6 +272,15 @@ int muster_http_set_header(struct muster_http *http, const char *name,
 	return 0;
 }
 
+void http_offer_upgrade(struct muster_http *http, const char *protocol)
+{
+	if (http->connection->carrier != NULL)
+		return;
+	buffer_append_text(&http->fields, "Connection: Upgrade\r\nUpgrade: ");
+	buffer_append_text(&http->fields, protocol);
+	buffer_append_text(&http->fields, "\r\n");
+}
+
 static bool may_have_content(int status)
 {
 	return status != 204 && status != 304;

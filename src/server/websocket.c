@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "base/must.h"
+#include "server/http.h"
 #include "server/socket.h"
 #include "wire/websocket_deflate.h"
 
@@ -472,11 +473,10 @@ void websocket_refuse(struct websocket_server *server, struct muster_http *http,
 {
 	const struct websocket_settings *settings = &server->settings;
 
-	/* Fails for no header that stands here. */
 	if (status == 426) {
-		DISCARD(muster_http_set_header(http, "Sec-WebSocket-Version",
-					       "13"));
-		DISCARD(muster_http_set_header(http, "Upgrade", "websocket"));
+		MUST(muster_http_set_header(http, "Sec-WebSocket-Version",
+					    "13") == 0);
+		http_offer_upgrade(http, "websocket");
 	}
 	if (settings->refuse != NULL)
 		settings->refuse(http, status, why, settings->owner);

@@ -188,6 +188,7 @@ def test_upgrades_are_refused_in_kind():
             answer = client.get(path)
             complains(answer, 426, "this is a WebSocket: connect with ws: or wss:")
             equal(answer.headers["sec-websocket-version"], "13")
+            equal(answer.headers["upgrade"], "websocket")
             old = {**UPGRADE, "Sec_WebSocket_Version": "8"}
             complains(client.get(path, **old), 426, "the WebSocket version has to be 13")
             bad = {**UPGRADE, "Sec_WebSocket_Key": "AAAA"}
