@@ -182,11 +182,13 @@ void http_body_finish(struct connection *connection)
 		http_connection_refuse(connection, status, reason);
 		return;
 	}
-	if (http->is_apart)
+	if (http->is_apart) {
+		MUST(http->flow != NULL);
 		/* A body often is text. */
 		*buffer_reserve(&http->flow->body, 1) = 0;
-	else
+	} else {
 		http_request_seal(http);
+	}
 	http_connection_dispatch(connection);
 }
 

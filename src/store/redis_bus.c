@@ -36,6 +36,7 @@ struct store_bytes redis_bus_name(struct redis_bus *own,
 	buffer_append(name, channel.data, channel.length);
 	if (own->redis->is_cluster)
 		buffer_append(name, "}", 1);
+	MUST(name->data != NULL); /* a prefix is not empty */
 	return store_bytes(buffer_bytes(name), buffer_length(name));
 }
 
