@@ -131,6 +131,14 @@ static int framed_piece(const struct connection *connection, const char *bytes,
 	return length > limit_of(connection) - http->body_length ? 413 : 0;
 }
 
+static struct buffer *gathers_in(struct muster_http *http)
+{
+	if (!http->is_apart)
+		return &http->storage;
+	MUST(http->flow != NULL);
+	return &http->flow->body;
+}
+
 /* False: it was refused, or answered. */
 static bool take_piece(struct connection *connection, const struct piece *piece)
 {
@@ -148,9 +156,7 @@ static bool take_piece(struct connection *connection, const struct piece *piece)
 		status = http_parts_feed(http->flow->parts, piece->data,
 					 piece->length, &reason);
 	else
-		buffer_append(http->is_apart ? &http->flow->body
-					     : &http->storage,
-			      piece->data, piece->length);
+		buffer_append(gathers_in(http), piece->data, piece->length);
 	if (status != 0)
 		http_connection_refuse(connection, status, reason);
 	return status == 0;
@@ -182,13 +188,11 @@ void http_body_finish(struct connection *connection)
 		http_connection_refuse(connection, status, reason);
 		return;
 	}
-	if (http->is_apart) {
-		MUST(http->flow != NULL);
+	if (http->is_apart)
 		/* A body often is text. */
-		*buffer_reserve(&http->flow->body, 1) = 0;
-	} else {
+		*buffer_reserve(gathers_in(http), 1) = 0;
+	else
 		http_request_seal(http);
-	}
 	http_connection_dispatch(connection);
 }
 
