@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -64,6 +65,7 @@ void bench_serve(struct bench *bench, const struct http_settings *settings)
 
 void bench_open(struct bench *bench, const struct http_settings *settings)
 {
+	signal(SIGPIPE, SIG_IGN); /* as a cluster does */
 	memset(bench, 0, sizeof(*bench));
 	bench->reply = "hello";
 	bench->loop = loop_new(&no_log);

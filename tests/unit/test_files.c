@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,7 +114,6 @@ static int open_all(void **state)
 	(void)state;
 	const char *temporary = getenv("TMPDIR");
 
-	signal(SIGPIPE, SIG_IGN);
 	bench_open(&bench, NULL);
 	bench.on_request = reply;
 	root = mem_format("%s/muster-files-XXXXXX",
