@@ -26,6 +26,8 @@
 #include "server/web.h"
 #include "wire/address.h"
 
+#define URLS_MAX           8
+#define URL_BYTES          256
 #define EXIT_MISUSED       2
 #define EXIT_CANNOT_LISTEN 3 /* of a worker */
 #define ADDRESSES_MAX      70
@@ -269,9 +271,44 @@ static int open_files(struct program *program)
 			  &program->cluster->problem, &program->files);
 }
 
+/* ---- what its peers are told ---- */
+
+struct urls {
+	char texts[URLS_MAX][URL_BYTES];
+	const char *list[URLS_MAX + 1];
+	size_t count;
+};
+
+static void add_url(struct urls *urls, const char *scheme, const char *where)
+{
+	bool is_port = where[strspn(where, "0123456789")] == '\0';
+	bool is_whole =
+		strstr(where, "://") != NULL || strncmp(where, "unix:", 5) == 0;
+
+	if (urls->count == URLS_MAX)
+		return;
+	char *text = urls->texts[urls->count];
+	int length = snprintf(text, URL_BYTES, "%s%s%s", is_whole ? "" : scheme,
+			      is_port ? "*:" : "", where);
+
+	if (length > 0 && length < URL_BYTES)
+		urls->list[urls->count++] = text;
+}
+
+static void list_urls(const struct program *program, struct urls *urls)
+{
+	const struct main_options *given = &program->options;
+
+	for (size_t i = 0; given->listen[i] != NULL; i++)
+		add_url(urls, "http://", given->listen[i]);
+	if (given->tcp != NULL)
+		add_url(urls, "tcp://", given->tcp);
+}
+
 static int open_worker(struct program *program)
 {
 	const struct muster_app *app = program->app;
+	struct urls urls = { 0 };
 	const struct main_options *given = &program->options;
 	struct problem problem = { 0 };
 	struct muster_node_options options = {
@@ -282,6 +319,7 @@ static int open_worker(struct program *program)
 		.concurrency = given->task_concurrency,
 		.queues = given->queues,
 		.version = app->version,
+		.urls = urls.list,
 		.methods = app->methods,
 		.allowed = app->allowed,
 		.rooms = app->rooms,
@@ -293,6 +331,7 @@ static int open_worker(struct program *program)
 		.arg = program,
 	};
 
+	list_urls(program, &urls);
 	program->listen.run = run_listen;
 	if (open_files(program) < 0)
 		return complain(program, program->cluster->problem.text);

@@ -1,4 +1,4 @@
-"""muster rooms as a user meets it, beside servers whose clients come over HTTP:
+"""muster rooms, and muster peers, as a user meets them, beside servers whose clients come over HTTP:
 test_rooms.py MUSTER API BACKEND"""
 
 import contextlib
@@ -53,9 +53,9 @@ class Cluster:
         with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
             return json.loads(answer.read())
 
-    def run(self, *arguments):
+    def run(self, *arguments, command="rooms"):
         done = subprocess.run(
-            WRAPPER + [MUSTER, "rooms", *arguments],
+            WRAPPER + [MUSTER, command, *arguments],
             capture_output=True,
             timeout=DEADLINE_S,
             env={**os.environ, **self.environment},
@@ -80,6 +80,14 @@ class Cluster:
 def cluster():
     with contextlib.ExitStack() as stack:
         yield Cluster(stack)
+
+
+def test_peers_say_where_they_serve():
+    with cluster() as rooms:
+        code, printed, _ = rooms.run("--json", command="peers")
+        equal(code, 0)
+        peers = json.loads(printed)
+        equal([peer["urls"] for peer in peers], [[f"http://{rooms.address}"]] * 2)
 
 
 def test_rooms_are_shown_and_spoken_to():
