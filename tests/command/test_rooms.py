@@ -1,5 +1,5 @@
-"""muster rooms, and muster peers, as a user meets them, beside servers whose clients come over HTTP:
-test_rooms.py MUSTER API BACKEND"""
+"""muster rooms, and muster peers, as a user meets them, beside servers whose
+clients come over HTTP: test_rooms.py MUSTER API BACKEND"""
 
 import contextlib
 import json
