@@ -67,6 +67,7 @@ struct session {
 	struct rooms_client rooms;
 	struct list asks; /* of rooms, that wait for their turn */
 	size_t ask_count;
+	size_t ask_bytes;     /* of what they carry */
 	struct buffer params; /* sticky ones: a JSON object, or empty */
 	int64_t connected_at_ms;
 	uint64_t messages;

@@ -12,7 +12,8 @@
 #include "server/session_internal.h"
 #include "service/routine.h"
 
-#define ASKS_MAX 1000
+#define ASKS_MAX      1000
+#define ASK_BYTES_MAX (4 << 20)
 
 struct session_ask *session_ask_new(struct session *session,
 				    enum session_room_verb verb)
@@ -31,6 +32,44 @@ const char *session_room_name(struct arena *arena, const char *name,
 	if (length > 0 && memchr(name, '\0', length) != NULL)
 		return "\x01"; /* which no room can be called either */
 	return arena_text(arena, name, length);
+}
+
+/* ---- those that wait ---- */
+
+static size_t size_of(const struct session_ask *ask)
+{
+	size_t message = ask->message != NULL ? strlen(ask->message) : 0;
+
+	return ask->length + ask->whole.length + message;
+}
+
+/* One waits, however large it is. */
+static bool has_room(const struct session *session, size_t bytes)
+{
+	return session->ask_count == 0 ||
+	       (session->ask_count < ASKS_MAX &&
+		session->ask_bytes + bytes <= ASK_BYTES_MAX);
+}
+
+static void put(struct session *session, struct session_ask *ask)
+{
+	list_add_last(&session->asks, &ask->link);
+	session->ask_count++;
+	session->ask_bytes += size_of(ask);
+}
+
+/* NULL: there is none. */
+static struct session_ask *take_first(struct session *session)
+{
+	struct list *link = list_take_first(&session->asks);
+
+	if (link == NULL)
+		return NULL;
+	struct session_ask *ask = LIST_ENTRY(link, struct session_ask, link);
+
+	session->ask_count--;
+	session->ask_bytes -= size_of(ask);
+	return ask;
 }
 
 static void free_ask(struct session_ask *ask)
@@ -111,14 +150,13 @@ static void take_again(const struct session_ask *ask)
 bool session_defer(struct session *session, const void *text, size_t length)
 {
 	if (!session->is_asking || session->is_behind ||
-	    session->ask_count == ASKS_MAX)
+	    !has_room(session, length))
 		return false;
 	struct session_ask *ask = session_ask_new(session, SESSION_OTHER);
 
 	ask->text = arena_text(&ask->arena, text, length);
 	ask->length = length;
-	list_add_last(&session->asks, &ask->link);
-	session->ask_count++;
+	put(session, ask);
 	return true;
 }
 
@@ -141,13 +179,9 @@ static void run_one(struct muster *muster, struct session_ask *ask)
 static void run_asks(struct muster *muster, void *arg)
 {
 	struct session *session = arg;
-	struct list *link;
+	struct session_ask *ask;
 
-	while ((link = list_take_first(&session->asks)) != NULL) {
-		struct session_ask *ask =
-			LIST_ENTRY(link, struct session_ask, link);
-
-		session->ask_count--;
+	while ((ask = take_first(session)) != NULL) {
 		run_one(muster, ask);
 		free_ask(ask);
 		muster_clear_answers(muster);
@@ -158,13 +192,9 @@ static void run_asks(struct muster *muster, void *arg)
 
 static void fail_all(struct session *session)
 {
-	struct list *link;
+	struct session_ask *ask;
 
-	while ((link = list_take_first(&session->asks)) != NULL) {
-		struct session_ask *ask =
-			LIST_ENTRY(link, struct session_ask, link);
-
-		session->ask_count--;
+	while ((ask = take_first(session)) != NULL) {
 		answer(ask, -EAGAIN, "the server is too busy");
 		free_ask(ask);
 	}
@@ -175,13 +205,12 @@ void session_ask_run(struct session_ask *ask)
 	struct session *session = ask->session;
 	struct muster *muster = session->sessions->api->muster;
 
-	if (session->ask_count == ASKS_MAX) {
+	if (!has_room(session, size_of(ask))) {
 		answer(ask, -EBUSY, "you have too many pending requests");
 		free_ask(ask);
 		return;
 	}
-	list_add_last(&session->asks, &ask->link);
-	session->ask_count++;
+	put(session, ask);
 	if (session->is_asking)
 		return;
 	session->is_asking = true;

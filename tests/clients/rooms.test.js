@@ -162,6 +162,22 @@ test('handlers change, drop and tailor what is said', async () => {
   await other.close();
 });
 
+test('what a client asks of rooms waits within bounds', async () => {
+  const [one, other] = [await connect(), await connect()];
+  const message = 'm'.repeat(900000);
+
+  assert.equal((await one.ask({ event: 'roomAdd', room: 'held' })).status, 'OK');
+  for (let i = 0; i < 8; i++) one.send({ event: 'say', room: 'held', message, messageId: `held ${i}` });
+  // The first one is held, and what has no room behind it is refused meanwhile.
+  const refused = await one.take();
+  assert.match(refused.error, /you have too many pending requests/);
+  assert.match(refused.messageId, /held [2-7]/);
+  await other.ask({ event: 'action', params: { action: 'openRoom' } });
+  for (let i = 1; i < 8; i++) assert.match((await one.take()).messageId, /held/);
+  await one.close();
+  await other.close();
+});
+
 test('members of a room that is destroyed are told, and are none any more', async () => {
   const client = await connect();
 

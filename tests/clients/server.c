@@ -95,6 +95,25 @@ listen_in(struct muster *muster, struct muster_room_event *event, void *arg)
 	return MUSTER_ROOM_CHANGE;
 }
 
+/* Until openRoom is asked for. */
+static bool is_open;
+
+static enum muster_room_verdict hold(struct muster *muster,
+				     struct muster_room_event *event, void *arg)
+{
+	(void)event;
+	(void)arg;
+	while (!is_open && muster_sleep(muster, 10) == 0)
+		;
+	return MUSTER_ROOM_PASS;
+}
+
+static void open_room(struct muster_call *call)
+{
+	(void)call;
+	is_open = true;
+}
+
 static const struct muster_room rooms[] = {
 	{ .name = "defaultRoom" },
 	{ .name = "wsroom" },
@@ -104,6 +123,7 @@ static const struct muster_room rooms[] = {
 	{ .name = "left" },
 	{ .name = "quiet", .no_echo = true },
 	{ .name = "closed", .on_join = refuse },
+	{ .name = "held", .on_say = hold },
 	{ .name = "censored", .on_say = listen_in },
 	{ .name = "tailored", .on_receive = listen_in },
 	{ 0 },
@@ -137,6 +157,7 @@ static const struct muster_action actions[] = {
 	{ .name = "sleepTest", .inputs = { &duration }, .run = sleep_test },
 	{ .name = "big", .inputs = { &bytes }, .run = big },
 	{ .name = "destroyRoom", .inputs = { &key }, .run = destroy_room },
+	{ .name = "openRoom", .run = open_room },
 	{ .name = "who", .strict = true, .run = who },
 	{ 0 },
 };
