@@ -247,6 +247,12 @@ static int on_start(struct muster *muster, void *arg)
 	return 0;
 }
 
+static void close_files(struct program *program)
+{
+	files_close(program->files);
+	program->files = NULL;
+}
+
 static void on_stop(struct muster *muster, void *arg)
 {
 	struct program *program = arg;
@@ -254,7 +260,7 @@ static void on_stop(struct muster *muster, void *arg)
 	loop_undefer(&program->listen);
 	web_close(program->web);
 	talk_close(program->talk);
-	files_close(program->files);
+	close_files(program);
 	if (program->app->on_stop != NULL)
 		program->app->on_stop(muster, program->app->arg);
 }
@@ -350,12 +356,13 @@ static int run_worker(struct program *program)
 {
 	int exit_code = open_worker(program);
 
-	if (exit_code != 0)
-		return exit_code;
-	exit_code = muster_cluster_run(program->cluster);
-	web_free(program->web);
-	if (program->api->running == 0)
-		api_free(program->api);
+	if (exit_code == 0) {
+		exit_code = muster_cluster_run(program->cluster);
+		web_free(program->web);
+		if (program->api->running == 0)
+			api_free(program->api);
+	}
+	close_files(program); /* its node may not have got as far */
 	return exit_code;
 }
 
