@@ -96,6 +96,7 @@ struct muster_node_options {
 	/* See muster/peer.h. What others see of this node, and how soon one
 	 * that is silent is suspect and dead: 2,000, 6,000 and 15,000; with an
 	 * embedded store 500, 1,500 and 3,750. The same in every node. */
+	/* These two, and what they point to, last as long as the node. */
 	const char *version;     /* of the application; "" */
 	const char *const *urls; /* where it serves; ends with NULL */
 	bool names_host;         /* HOST-worker-N instead of NAME-worker-N */

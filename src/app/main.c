@@ -37,6 +37,12 @@ struct heard {
 	int port; /* 0: none */
 };
 
+struct urls {
+	char texts[URLS_MAX][URL_BYTES];
+	const char *list[URLS_MAX + 1];
+	size_t count;
+};
+
 struct program {
 	const struct muster_app *app;
 	const char *name;
@@ -52,6 +58,7 @@ struct program {
 	struct api *api;
 	struct web *web;
 	struct files *files;
+	struct urls urls;
 	struct talk_service *talk;
 	struct loop_task listen;
 };
@@ -279,12 +286,6 @@ static int open_files(struct program *program)
 
 /* ---- what its peers are told ---- */
 
-struct urls {
-	char texts[URLS_MAX][URL_BYTES];
-	const char *list[URLS_MAX + 1];
-	size_t count;
-};
-
 static void add_url(struct urls *urls, const char *scheme, const char *where)
 {
 	bool is_port = where[strspn(where, "0123456789")] == '\0';
@@ -301,9 +302,10 @@ static void add_url(struct urls *urls, const char *scheme, const char *where)
 		urls->list[urls->count++] = text;
 }
 
-static void list_urls(const struct program *program, struct urls *urls)
+static void list_urls(struct program *program)
 {
 	const struct main_options *given = &program->options;
+	struct urls *urls = &program->urls;
 
 	for (size_t i = 0; given->listen[i] != NULL; i++)
 		add_url(urls, "http://", given->listen[i]);
@@ -314,7 +316,6 @@ static void list_urls(const struct program *program, struct urls *urls)
 static int open_worker(struct program *program)
 {
 	const struct muster_app *app = program->app;
-	struct urls urls = { 0 };
 	const struct main_options *given = &program->options;
 	struct problem problem = { 0 };
 	struct muster_node_options options = {
@@ -325,7 +326,7 @@ static int open_worker(struct program *program)
 		.concurrency = given->task_concurrency,
 		.queues = given->queues,
 		.version = app->version,
-		.urls = urls.list,
+		.urls = program->urls.list,
 		.methods = app->methods,
 		.allowed = app->allowed,
 		.rooms = app->rooms,
@@ -337,7 +338,7 @@ static int open_worker(struct program *program)
 		.arg = program,
 	};
 
-	list_urls(program, &urls);
+	list_urls(program);
 	program->listen.run = run_listen;
 	if (open_files(program) < 0)
 		return complain(program, program->cluster->problem.text);
