@@ -135,6 +135,11 @@ struct rooms_row {
 };
 __attribute__((warn_unused_result)) int rooms_put_row(struct muster *muster,
 						      struct rooms_row *row);
+/* Asks the store; 0 or MUSTER_NOT_FOUND. */
+__attribute__((warn_unused_result)) int rooms_row_gone(struct muster *muster,
+						       const char *room,
+						       const char *member,
+						       const char *owner);
 const char *rooms_record(struct muster *muster, const char *member,
 			 const char *data, bool is_web);
 

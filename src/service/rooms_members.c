@@ -390,8 +390,8 @@ static int join_here(struct muster *muster, const char *room,
 
 /* ---- leaving ---- */
 
-static int ask_row_gone(struct muster *muster, const char *room,
-			const char *member, const char *owner)
+int rooms_row_gone(struct muster *muster, const char *room, const char *member,
+		   const char *owner)
 {
 	struct ask ask;
 	int error = ask_begin(&ask, muster);
@@ -451,7 +451,7 @@ static int leave_here(struct muster *muster, const char *room,
 	if (member == NULL)
 		return MUSTER_NOT_FOUND;
 	rooms_member_free(member);
-	answer = ask_row_gone(muster, room, connection, muster->nonce);
+	answer = rooms_row_gone(muster, room, connection, muster->nonce);
 	if (answer < 0)
 		rooms_owe(muster->rooms, room, connection);
 	return answer == -ECANCELED ? answer : 0;

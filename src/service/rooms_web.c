@@ -94,29 +94,6 @@ int muster_web_join(struct muster *muster, const char *room, const char *client,
 				     });
 }
 
-static int ask_leave(struct muster *muster, const char *room,
-		     const char *client)
-{
-	struct ask ask;
-	const char *id = muster_web_id(muster, client);
-	const char *owner = owner_of(muster, client);
-	int error = ask_begin(&ask, muster);
-
-	if (error < 0)
-		return error;
-	store_room_leave(muster->store,
-			 &(struct store_room_leave){
-				 .room = store_text(room),
-				 .member = store_text(id),
-				 .owner = store_text(owner),
-			 },
-			 ask_on_answer, &ask);
-	error = ask_end(&ask);
-	if (error < 0)
-		return error;
-	return ask.answer->result == STORE_NOT_FOUND ? MUSTER_NOT_FOUND : 0;
-}
-
 int muster_web_leave(struct muster *muster, const char *room,
 		     const char *client)
 {
@@ -134,7 +111,10 @@ int muster_web_leave(struct muster *muster, const char *room,
 
 	if (given != NULL)
 		answer = ask_given(muster, given->on_leave, given, &event);
-	return answer != 0 ? answer : ask_leave(muster, room, client);
+	if (answer != 0)
+		return answer;
+	return rooms_row_gone(muster, room, muster_web_id(muster, client),
+			      owner_of(muster, client));
 }
 
 int muster_web_say(struct muster *muster, const char *room, const char *client,
