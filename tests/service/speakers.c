@@ -5,7 +5,6 @@
 #include <muster/peer.h>
 #include <muster/pubsub.h>
 #include <muster/rpc.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "commands.h"
 #include "program.h"
 
 /* Short, so that nothing takes long, and long beside a busy machine's pauses.
@@ -531,68 +531,27 @@ static void obey(struct muster *muster, const char *line)
 	muster_clear_answers(muster);
 }
 
-struct command {
-	char *line;
-};
-
 static void run_command(struct muster *muster, void *arg)
 {
-	struct command *command = arg;
-
-	obey(muster, command->line);
-	free(command->line);
-	free(command);
+	obey(muster, arg);
+	free(arg);
 }
 
-struct reading {
-	char *line; /* NULL: none has come */
-	bool has_ended;
-};
-
-/* Not for ever: nothing ends a wait in another thread. */
-static void read_line(void *arg)
+/* Each on a fiber of its own, so that several may be under way. */
+static void begin_command(struct muster *muster, const char *line)
 {
-	struct reading *reading = arg;
-	struct pollfd ready = { .fd = STDIN_FILENO, .events = POLLIN };
-	size_t size = 0;
+	char *copy = strdup(line);
 
-	reading->line = NULL;
-	if (poll(&ready, 1, 20) <= 0)
-		return;
-	if (getline(&reading->line, &size, stdin) >= 0)
-		return;
-	free(reading->line);
-	reading->line = NULL;
-	reading->has_ended = true;
-}
-
-/* Each command on a fiber of its own, so that several may be under way. */
-static void take_commands(struct muster *muster, void *arg)
-{
-	struct reading reading = { 0 };
-
-	(void)arg;
-	while (!reading.has_ended && !muster_is_stopping(muster) &&
-	       muster_blocking(muster, read_line, &reading) == 0) {
-		if (reading.line == NULL)
-			continue;
-		struct command *command = malloc(sizeof(*command));
-
-		if (command == NULL)
-			abort();
-		command->line = reading.line;
-		if (muster_spawn(muster, "command", run_command, command) < 0)
-			abort();
-	}
-	muster_stop(muster, 0);
+	if (copy == NULL ||
+	    muster_spawn(muster, "command", run_command, copy) < 0)
+		abort();
 }
 
 static int begin(struct muster *muster, void *arg)
 {
 	(void)arg;
-	setvbuf(stdin, NULL, _IONBF, 0); /* poll() sees what is left */
 	say("ready %s", muster_id(muster));
-	return muster_spawn(muster, "commands", take_commands, NULL);
+	return commands_begin(muster, begin_command);
 }
 
 static int serve(struct muster *muster, void *arg)

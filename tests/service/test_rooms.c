@@ -4,13 +4,13 @@
 #include <muster/peer.h>
 #include <muster/room.h>
 #include <muster/rpc.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "commands.h"
 #include "harness.h"
 #include "program.h"
 
@@ -215,52 +215,14 @@ static void obey(struct muster *muster, const char *line)
 	muster_clear_answers(muster);
 }
 
-struct reading {
-	char *line; /* NULL: none has come */
-	bool has_ended;
-};
-
-/* Not for ever: nothing ends a wait in another thread. */
-static void read_line(void *arg)
-{
-	struct reading *reading = arg;
-	struct pollfd ready = { .fd = STDIN_FILENO, .events = POLLIN };
-	size_t size = 0;
-
-	reading->line = NULL;
-	if (poll(&ready, 1, 20) <= 0)
-		return;
-	if (getline(&reading->line, &size, stdin) >= 0)
-		return;
-	free(reading->line);
-	reading->line = NULL;
-	reading->has_ended = true;
-}
-
-static void take_commands(struct muster *muster, void *arg)
-{
-	struct reading reading = { 0 };
-
-	(void)arg;
-	while (!reading.has_ended && !muster_is_stopping(muster) &&
-	       muster_blocking(muster, read_line, &reading) == 0) {
-		if (reading.line == NULL)
-			continue;
-		obey(muster, reading.line);
-		free(reading.line);
-	}
-	muster_stop(muster, 0);
-}
-
 static int begin(struct muster *muster, void *arg)
 {
 	(void)arg;
-	setvbuf(stdin, NULL, _IONBF, 0); /* poll() sees what is left */
 	snprintf(own, sizeof(own), "%s", muster_connection_hold(muster));
 	if (muster_connection_receive(muster, own, on_heard, NULL) < 0)
 		return -1;
 	say("ready %s", own);
-	return muster_spawn(muster, "commands", take_commands, NULL);
+	return commands_begin(muster, obey);
 }
 
 static int node(int argc, char **argv)
